@@ -1,0 +1,154 @@
+"""The only place that reads and writes checkpoints: key clean-up, strict loading, resume state."""
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from src.models.config import MODNetConfig, from_prune_info, read_prune_info
+from src.models.modnet import MODNet
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write` with a temporary name in the folder of `path`, then moves the file into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes `value` as indented JSON, in one move."""
+    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+
+
+def load_state(path: Path) -> dict:
+    """What `torch.save` wrote at `path`, on the CPU. Raises `FileNotFoundError` or `ValueError` naming the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a checkpoint of tensors: {str(error).splitlines()[0][:120]}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}, expected a state dict")
+    return state
+
+
+def clean_key(key: str) -> str:
+    """A parameter name of the official, the published pruning or our layout in ours."""
+    key = key.removeprefix("module.").removeprefix("lr_branch.") if ".backbone." in key else key.removeprefix("module.")
+    return key.replace(".cbr.", ".") if key.startswith("backbone.") else key
+
+
+def clean_state(state: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    """Our names and float32; the second copy of the backbone is dropped.
+
+    Raises `ValueError` for values that are no tensors, or copies of the backbone that differ.
+    """
+    out: dict[str, torch.Tensor] = {}
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{key} is a {type(value).__name__}, expected a tensor")
+        name, value = clean_key(key), value.float() if value.is_floating_point() else value
+        if name in out and not torch.equal(out[name], value):
+            raise ValueError(f"the two copies of {name} differ")
+        out[name] = value
+    return out
+
+
+def check_state(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raises `ValueError` with the first missing, unknown or differently shaped tensors."""
+    missing = [key for key in expected if key not in state]
+    unknown = [key for key in state if key not in expected]
+    shapes = [f"{key} is {tuple(state[key].shape)}, expected {tuple(value.shape)}"
+              for key, value in expected.items() if key in state and state[key].shape != value.shape]
+    said = ([f"missing {', '.join(missing[:3])}"] if missing else []) + (
+        [f"unknown {', '.join(unknown[:3])}"] if unknown else []) + shapes[:3]
+    if said:
+        raise ValueError("; ".join(said))
+
+
+def sibling_json(ckpt_path: Path) -> Path:
+    """Where the pruning JSON of a checkpoint lies."""
+    return ckpt_path.with_suffix(".json")
+
+
+def find_prune_info(ckpt_path: Path, prune_info: Path | None) -> dict | None:
+    """The pruning JSON given, or the sibling of the checkpoint, or `None` for a dense network."""
+    sibling = sibling_json(ckpt_path)
+    if prune_info is None and not sibling.is_file():
+        return None
+    return read_prune_info(Path(prune_info or sibling))
+
+
+def load_model(ckpt_path: str | Path, prune_info: str | Path | None = None, device: str = "cpu") -> MODNet:
+    """The MODNet of a checkpoint, float32, in eval mode.
+
+    Reads official MODNet checkpoints, those of the published pruning code, and ours; with and without `module.`, with
+    and without the second copy of the backbone. `prune_info` defaults to the JSON beside the checkpoint; without one the
+    network is dense. Raises `FileNotFoundError`, or `ValueError` naming the file and the first differing tensors.
+    """
+    ckpt_path = Path(ckpt_path)
+    state = load_state(ckpt_path)
+    info = find_prune_info(ckpt_path, None if prune_info is None else Path(prune_info))
+    config = MODNetConfig() if info is None else from_prune_info(info)
+    try:
+        state = clean_state(state)
+        with torch.device("meta"):
+            check_state(state, MODNet(config).state_dict())
+    except ValueError as error:
+        kind = "the dense MODNet" if info is None else f"the MODNet of {prune_info or sibling_json(ckpt_path)}"
+        raise ValueError(f"{ckpt_path} is not {kind}: {error}") from None
+    model = MODNet(config)
+    model.load_state_dict(state)
+    return model.to(device).eval()
+
+
+def save_model(model: MODNet, ckpt_path: str | Path, info: Mapping, *, half: bool = False) -> None:
+    """Writes the weights as a plain state dict (fp16 if `half`) and the pruning JSON `info` beside them."""
+    ckpt_path = Path(ckpt_path)
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    write_atomically(ckpt_path, lambda path: torch.save(state, path))
+    write_json(sibling_json(ckpt_path), dict(info))
+
+
+def load_backbone(model: MODNet, path: Path) -> None:
+    """Copies an ImageNet MobileNetV2 (`features.N...`, classifier ignored) into the encoder of a dense `model`.
+
+    Raises `ValueError` naming the file and the first tensors that do not fit.
+    """
+    state = {clean_key(f"backbone.model.{key}").removeprefix("backbone.model."): value
+             for key, value in load_state(path).items() if not key.startswith("classifier.")}
+    # torchvision nests convolution and norm one level deeper: conv.0.0 -> conv.0, conv.0.1 -> conv.1, ...
+    if any(key.startswith("features.1.conv.0.0.") for key in state):
+        state = {_from_torchvision(key): value for key, value in state.items()}
+    try:
+        check_state(state, model.backbone.model.state_dict())
+    except ValueError as error:
+        raise ValueError(f"{path} is not a MobileNetV2 encoder: {error}") from None
+    model.backbone.model.load_state_dict(state)
+
+
+def _from_torchvision(key: str) -> str:
+    parts = key.split(".")
+    if parts[2] != "conv":
+        return key
+    pairs = 1 if parts[1] == "1" else 2
+    if int(parts[3]) < pairs:
+        return ".".join([*parts[:3], str(3 * int(parts[3]) + int(parts[4])), *parts[5:]])
+    return ".".join([*parts[:3], str(3 * pairs + int(parts[3]) - pairs), *parts[4:]])

@@ -1,0 +1,56 @@
+"""What every script does the same way: one line for a user's mistake, where and with what it ran."""
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable
+
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "onnx", "onnxruntime", "openvino", "thop")
+
+
+def run_script(main: Callable[[], int]) -> int:
+    """Calls `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130."""
+    try:
+        return main()
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def provenance() -> dict:
+    """Command line, package versions and machine, for every JSON that holds results."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"command": " ".join(sys.argv), "python": platform.python_version(), "versions": versions,
+            "machine": {"system": platform.platform(), "processor": processor(), "cpus": os.cpu_count()}}
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def torch_device(name: str) -> str:
+    """`name` if torch can use it. Raises `ValueError` with what is there."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        raise ValueError(f"--device {name} is not there; this machine has {', '.join(there)}") from None
+    return name
