@@ -1,0 +1,104 @@
+"""Prunes a MODNet:
+
+    python main_prune.py --ckpt_path ./pretrained/our_modnet.ckpt --ratio 0.5 --threshold 0.5
+
+writes `result/modnet_p_ratio_0.5_thresh_0.5.ckpt` with its pruning JSON and a report (.md) beside it. The threshold cuts
+the encoder and `lr16x`, the ratio the high-resolution and fusion branches.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from src.checkpoint import load_model, save_model, write_atomically
+from src.complexity import Complexity, complexity
+from src.models.config import MODNetConfig, to_prune_info
+from src.models.modnet import MODNet
+from src.pruning import check_weights, inherit, paper_widths
+from src.script import run_script
+
+
+def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", weight_replace: bool = True,
+          prune_info: Path | None = None, seed: int = 0) -> tuple[MODNet, dict, str]:
+    """The pruned network, its pruning JSON and a Markdown report.
+
+    With `weight_replace` the kept channels bring their weights, else the network is initialised afresh from `seed`.
+    Raises `ValueError` for a checkpoint or number that does not do.
+    """
+    dense = load_model(ckpt_path, prune_info)
+    state = dense.state_dict()
+    check_weights(state)
+    config = paper_widths(state, dense.config, ratio, threshold)
+    torch.manual_seed(seed)
+    pruned = MODNet(config).eval()
+    if weight_replace:
+        pruned.load_state_dict(inherit(state, dense.config, config))
+    before, after = complexity(dense), complexity(pruned)
+    info = to_prune_info(config, ratio=ratio, threshold=threshold, rule=rule, source=str(ckpt_path),
+                         weight_replace=weight_replace, counts={"before": before._asdict(), "after": after._asdict()})
+    return pruned, info, report(dense.config, config, before, after)
+
+
+def report(dense: MODNetConfig, pruned: MODNetConfig, before: Complexity, after: Complexity) -> str:
+    """Markdown table of the width of each group and the counts of the network, before and after."""
+    lines = ["| channel group | before | after |", "|---|---:|---:|"]
+    lines += [f"| {group} | {dense.width(group)} | {pruned.width(group)} |" for group in dense.groups()]
+    lost = [f"block{number}" for number, (old, new) in enumerate(zip(dense.blocks, pruned.blocks, strict=True), 1)
+            if old.residual and not new.residual]
+    lines += ["", f"Residual additions lost: {', '.join(lost) or 'none'}.", "",
+              "| at 512x512 | before | after | after / before |", "|---|---:|---:|---:|"]
+    rows = (("parameters (M)", "params", 1e6), ("GMACs, with training heads", "macs_train", 1e9),
+            ("GMACs, as deployed", "macs_deploy", 1e9), ("checkpoint, fp32 (MB)", "bytes_fp32", 1e6))
+    for title, name, unit in rows:
+        old, new = getattr(before, name), getattr(after, name)
+        lines.append(f"| {title} | {old / unit:.3f} | {new / unit:.3f} | {new / old:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def parse_bool(text: str) -> bool:
+    """`True` or `False` as the published command line spells them. Raises `argparse.ArgumentTypeError`."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r}, allowed are True and False")
+    return text.lower() == "true"
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt-path", "--ckpt_path", type=Path, required=True, help="checkpoint to prune")
+    parser.add_argument("--prune-info", "--prune_info", type=Path,
+                        help="pruning JSON of the checkpoint (default: the one beside it, if any)")
+    parser.add_argument("--ratio", type=float, default=0.5, help="share of the HR and fusion channels to cut, from 0 to "
+                        "0.875 (default: %(default)s)")
+    parser.add_argument("--threshold", type=float, default=0.5, help="threshold on the normalised L1 norms of the encoder, "
+                        "between 0 and 1 (default: %(default)s)")
+    parser.add_argument("--rule", choices=("paper",), default="paper", help="pruning rule (default: %(default)s)")
+    parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="seed of a fresh initialisation (default: %(default)s)")
+    parser.add_argument("--weight-replace", action=argparse.BooleanOptionalAction, default=True,
+                        help="inherit the weights of the kept channels (default), or initialise afresh")
+    parser.add_argument("--weight_replace", type=parse_bool, dest="weight_replace", default=argparse.SUPPRESS,
+                        metavar="True|False", help="the published spelling of the same")
+    return parser.parse_args(argv)
+
+
+def stem(ratio: float, threshold: float) -> str:
+    """The published name of a pruned checkpoint, without suffix."""
+    return f"modnet_p_ratio_{ratio}_thresh_{threshold}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    path = args.save_dir / f"{stem(args.ratio, args.threshold)}.ckpt"
+    pruned, info, text = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule,
+                               weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
+    save_model(pruned, path, info)
+    write_atomically(path.with_suffix(".md"), lambda to: to.write_text(text, encoding="utf-8"))
+    print(f"{text}\n{path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

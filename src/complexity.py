@@ -1,0 +1,52 @@
+"""Parameters, multiply-accumulates and bytes of a network."""
+from __future__ import annotations
+
+import copy
+import io
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from src.models.modnet import MODNet
+
+
+class Complexity(NamedTuple):
+    """`params` counts all heads; `macs_train` is with the two training heads, `macs_deploy` the matte alone."""
+
+    params: int
+    macs_train: int
+    macs_deploy: int
+    bytes_fp32: int
+
+
+def _count_nothing(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    """thop's hook for layers whose work a deployed network folds into a convolution."""
+
+
+def count_macs(model: MODNet, *, size: tuple[int, int] = (512, 512), inference: bool) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one image, counted by thop on a copy."""
+    from thop import profile
+
+    model = copy.deepcopy(model).cpu().eval()
+    free = dict.fromkeys((nn.BatchNorm2d, nn.InstanceNorm2d, nn.AdaptiveAvgPool2d), _count_nothing)
+    macs, _ = profile(model, (torch.zeros(1, 3, *size), inference), custom_ops=free, verbose=False)
+    return int(macs)
+
+
+def count_params(model: MODNet) -> int:
+    """Number of trained numbers."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def checkpoint_bytes(model: MODNet) -> int:
+    """Size of the weights as a float32 checkpoint file."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.tell()
+
+
+def complexity(model: MODNet, *, size: tuple[int, int] = (512, 512)) -> Complexity:
+    """All four counts of a network; `size` is height and width of the image."""
+    return Complexity(count_params(model), count_macs(model, size=size, inference=False),
+                      count_macs(model, size=size, inference=True), checkpoint_bytes(model))

@@ -1,0 +1,161 @@
+"""L1-norm channel pruning: score -> widths -> kept channels -> sliced state dict. Pure functions over the wiring table."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from src.models.channels import CONV, CONV_IBN, DEPTHWISE, LINEAR, Wire, block_input, has_expansion, tied_group, wires
+from src.models.config import NUM_BLOCKS, MODNetConfig, hr_width, is_ibn, paper_config
+
+State = Mapping[str, torch.Tensor]
+MIN_HR_WIDTH = 4
+
+
+def filter_l1(weight: torch.Tensor) -> np.ndarray:
+    """L1 norm of each filter of a convolution (O, I, kH, kW) or linear layer (O, I), float32 (O,), on the CPU.
+
+    Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1. Summed by NumPy as the published code does.
+    """
+    return np.abs(weight.detach().cpu().numpy()).sum(axis=tuple(range(1, weight.ndim)))
+
+
+def adaptive_count(norms: np.ndarray, threshold: float) -> int:
+    """How many of a layer's filters to keep, by the published adaptive threshold.
+
+    Norms (O,) are sorted downwards and min-max normalised; k = 1 + the first index under `threshold`, rounded to a
+    multiple of 8 as MobileNet does. A layer whose filters all have the same norm keeps all.
+    """
+    norms = np.sort(norms)[::-1]
+    spread = norms[0] - norms[-1]
+    if spread == 0:
+        return len(norms)
+    k = 1 + int(np.argmax((norms - norms[-1]) / spread < threshold))
+    value = k / len(norms) * len(norms)
+    count = 1 if k == 1 else max(8, int(value + 4) // 8 * 8)
+    if k > 1 and count < 0.9 * value:
+        count += 8
+    return min(count, len(norms))
+
+
+def check_weights(state: State) -> None:
+    """Raises `ValueError` naming the first tensor with a value that is not finite."""
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{key} holds values that are not finite")
+
+
+def paper_widths(state: State, dense: MODNetConfig, ratio: float, threshold: float) -> MODNetConfig:
+    """The network of rule `paper`: adaptive threshold for the encoder and `lr16x`, fixed ratio for the other branches.
+
+    A residual survives where the dense network has it and the new widths on both sides are equal. Raises `ValueError` for
+    a `ratio` or `threshold` out of range.
+    """
+    if not 0 <= ratio < 1 or hr_width(ratio) < MIN_HR_WIDTH:
+        raise ValueError(f"ratio is {ratio}, allowed are numbers from 0 that leave at least {MIN_HR_WIDTH} of the 32 HR "
+                         f"channels (up to {1 - MIN_HR_WIDTH / 32})")
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold}, allowed are numbers between 0 and 1")
+    counts: dict[str, int] = {}
+    for wire in wires(dense):
+        if wire.kind != LINEAR:
+            count = adaptive_count(filter_l1(state[f"{wire.layer}.weight"]), threshold)
+            counts[wire.writes] = max(count, counts.get(wire.writes, 0))
+    expansion = [max(1, counts[f"block{number}.hidden"] // counts[block_input(number)]) if block.expand else 1
+                 for number, block in enumerate(dense.blocks, 1)]
+    new_cfg = [counts["stem"], *(counts[f"block{number}"] for number in range(1, NUM_BLOCKS + 1)), counts["enc32x"]]
+    return paper_config(new_cfg, expansion, lr16x=counts["lr16x"], lr8x=dense.lr8x, hr=hr_width(ratio),
+                        residual=[block.residual for block in dense.blocks])
+
+
+def group_scores(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
+    """Score of each channel of each group, float64 (dense width,): L1 of the filters that write it; groups that
+    residuals of the `pruned` network join have one score.
+
+    Each writer's norms are divided by their mean before they are added, so that no layer of a residual chain drowns the
+    others. The linear layers of the SE block only rescale `enc32x`; its own convolution decides.
+    """
+    scores: dict[str, np.ndarray] = {}
+    for wire in wires(dense):
+        if wire.writes == "alpha" or (wire.kind == LINEAR and wire.writes == "enc32x"):
+            continue
+        norms = filter_l1(state[f"{wire.layer}.weight"]).astype(np.float64)
+        name = scored_group(dense, pruned, wire.writes)
+        scores[name] = scores.get(name, 0.0) + norms / max(norms.mean(), np.finfo(np.float64).tiny)
+    return scores
+
+
+def scored_group(dense: MODNetConfig, pruned: MODNetConfig, group: str) -> str:
+    """`tied_group`, save that the hidden channels of a block that loses its expansion keep a choice of their own."""
+    if group.endswith(".hidden") and has_expansion(dense, group):
+        return group
+    return tied_group(pruned, group)
+
+
+def strongest(scores: np.ndarray, width: int) -> np.ndarray:
+    """Indices, ascending, of the `width` highest scores; the lower index wins a tie."""
+    return np.sort(np.argsort(-scores, kind="stable")[:width])
+
+
+def keep_channels(scores: Mapping[str, np.ndarray], dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
+    """Kept channels of every group, ascending; the batch and instance norm halves of an IBN group separately."""
+    keep = {"rgb": np.arange(3), "alpha": np.arange(1)}
+    for group in dense.groups():
+        score, width = scores[scored_group(dense, pruned, group)], pruned.width(group)
+        if is_ibn(group):
+            half, new_half = dense.width(group) // 2, width // 2
+            keep[group] = np.concatenate([strongest(score[:half], new_half),
+                                          half + strongest(score[half:], width - new_half)])
+        else:
+            keep[group] = strongest(score, width)
+    return keep
+
+
+def read_columns(wire: Wire, keep: Mapping[str, np.ndarray], config: MODNetConfig) -> np.ndarray:
+    """Input channels of a layer that stay: the kept channels of the groups it reads, with running offsets."""
+    columns, offset = [], 0
+    for group in wire.reads:
+        columns.append(offset + keep[group])
+        offset += config.width(group)
+    return np.concatenate(columns)
+
+
+def slice_state(state: State, dense: MODNetConfig, keep: Mapping[str, np.ndarray],
+                pruned: MODNetConfig) -> dict[str, torch.Tensor]:
+    """The weights of the kept channels, under the names of the pruned network."""
+    out, target = {}, {(wire.writes, wire.kind, wire.reads): wire for wire in wires(pruned)}
+    for wire in wires(dense):
+        to = target.get((wire.writes, wire.kind, wire.reads))
+        if to is None:  # the expansion of a block that lost it
+            continue
+        rows, weight = torch.from_numpy(keep[wire.writes]), state[f"{wire.layer}.weight"][keep[wire.writes]]
+        if wire.kind != DEPTHWISE:
+            weight = weight[:, read_columns(wire, keep, dense)]
+        out[f"{to.layer}.weight"] = weight.clone()
+        if wire.kind in (CONV, CONV_IBN):
+            out[f"{to.layer}.bias"] = state[f"{wire.layer}.bias"][rows].clone()
+        if wire.norm:
+            out |= _slice_norm(state, wire, rows, to)
+    return out
+
+
+def _slice_norm(state: State, wire: Wire, rows: torch.Tensor, to: Wire) -> dict[str, torch.Tensor]:
+    norm, new = (f"{wire.norm}.bnorm", f"{to.norm}.bnorm") if wire.kind == CONV_IBN else (wire.norm, to.norm)
+    # Of an IBN group only the first half has parameters; the rest is instance norm without any.
+    rows = rows[rows < len(state[f"{norm}.weight"])]
+    vectors = {f"{new}.{name}": state[f"{norm}.{name}"][rows].clone()
+               for name in ("weight", "bias", "running_mean", "running_var")}
+    return vectors | {f"{new}.num_batches_tracked": state[f"{norm}.num_batches_tracked"].clone()}
+
+
+def inherit(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, torch.Tensor]:
+    """State dict of the `pruned` network with the strongest channels of the `dense` one's weights.
+
+    Raises `ValueError` naming a group that would have to grow.
+    """
+    for group in dense.groups():
+        if pruned.width(group) > dense.width(group):
+            raise ValueError(f"{group} has {dense.width(group)} channels, {pruned.width(group)} cannot be kept")
+    keep = keep_channels(group_scores(state, dense, pruned), dense, pruned)
+    return slice_state(state, dense, keep, pruned)
