@@ -1,0 +1,100 @@
+"""Tiny networks, checkpoints in the upstream layouts and small data sets, shared by the tests."""
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from src.checkpoint import save_model
+from src.models.config import MODNetConfig, to_prune_info
+from src.models.modnet import MODNet
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "tests" / "fixtures"
+
+
+def tiny_config() -> MODNetConfig:
+    """Every width 8, hidden widths 16: a MODNet of about 50 thousand parameters."""
+    dense = MODNetConfig()
+    widths = {group: 16 if group.endswith(".hidden") and group != "block1.hidden" else 8 for group in dense.groups()}
+    return dense.with_widths(widths)
+
+
+def randomise(model: MODNet, seed: int = 0) -> MODNet:
+    """Random weights and running statistics everywhere, so that no norm layer is an identity; eval mode."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in model.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 1.5, generator=generator)
+        elif name.endswith(("running_mean", "bias")):
+            value.normal_(0, 0.1, generator=generator)
+        elif value.ndim == 1:
+            value.uniform_(0.5, 1.5, generator=generator)
+        elif value.ndim > 1:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+    return model.eval()
+
+
+def upstream_state(layout: str, seed: int, prefix: str = "") -> dict[str, torch.Tensor]:
+    """A deterministic state dict in the `official` or `seed` key layout, the same numbers in both."""
+    state = {}
+    for key, shape in json.loads((FIXTURES / f"keys_{layout}.json").read_text()):
+        name = key.replace("lr_branch.backbone.", "backbone.").replace(".cbr.", ".")
+        rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "little"))
+        if key.endswith("num_batches_tracked"):
+            value = np.array(7, dtype=np.int64)
+        elif key.endswith("running_var"):
+            value = rng.uniform(0.5, 1.5, shape).astype("f4")
+        elif key.endswith("running_mean"):
+            value = rng.normal(0, 0.1, shape).astype("f4")
+        elif len(shape) == 4:
+            gain = np.exp(rng.normal(0, 0.6 if seed < 10 else 0.15, (shape[0], 1, 1, 1)))
+            value = (rng.normal(0, 1, shape) * gain * np.sqrt(2 / (shape[1] * shape[2] * shape[3]))).astype("f4")
+        elif len(shape) == 2:
+            value = (rng.normal(0, 1, shape) * np.sqrt(2 / shape[1])).astype("f4")
+        elif key.endswith("weight"):
+            value = rng.uniform(0.5, 1.5, shape).astype("f4")
+        else:
+            value = rng.normal(0, 0.1, shape).astype("f4")
+        state[prefix + key] = torch.from_numpy(np.asarray(value))
+    return state
+
+
+def run(script: str, *args: object, cwd: Path = ROOT, env: dict | None = None) -> subprocess.CompletedProcess:
+    """Runs a script of the repository as a user does."""
+    return subprocess.run([sys.executable, str(ROOT / script), *map(str, args)], cwd=cwd, env=env, capture_output=True,
+                          text=True, timeout=300)
+
+
+@pytest.fixture
+def tiny_model() -> MODNet:
+    return randomise(MODNet(tiny_config()))
+
+
+@pytest.fixture
+def tiny_ckpt(tmp_path: Path, tiny_model: MODNet) -> Path:
+    path = tmp_path / "tiny.ckpt"
+    save_model(tiny_model, path, to_prune_info(tiny_model.config))
+    return path
+
+
+@pytest.fixture
+def discs(tmp_path: Path) -> Path:
+    """A data set of 5 + 2 pictures of a bright disc, whose matte is the disc."""
+    for split, count in (("train", 5), ("val", 2)):
+        for index in range(count):
+            y, x = np.mgrid[:96, :80]
+            inside = np.clip(25 + index - np.hypot(y - 48, x - 40) + 0.5, 0, 1)
+            for kind, picture in (("fg", np.stack([inside * 200, 40 + 20 * inside, 255 * (1 - inside)], -1)),
+                                  ("alpha", inside * 255)):
+                path = tmp_path / "discs" / split / kind / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), picture.astype(np.uint8))
+    return tmp_path / "discs"

@@ -1,0 +1,66 @@
+"""main_prune.py as a user runs it."""
+import json
+
+import pytest
+import torch
+
+from main_prune import main
+from src.checkpoint import load_model, save_model
+from src.models.config import to_prune_info
+from tests.conftest import ROOT, run, upstream_state
+
+
+@pytest.fixture(scope="module")
+def dense_ckpt(tmp_path_factory):
+    path = tmp_path_factory.mktemp("dense") / "our_modnet.ckpt"
+    torch.save(upstream_state("official", 11, "module."), path)
+    return path
+
+
+def test_published_command_from_another_folder(dense_ckpt, tmp_path):
+    done = run("main_prune.py", "--ckpt_path", dense_ckpt, "--ratio", 0.5, "--threshold", 0.5, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stem = tmp_path / "result" / "modnet_p_ratio_0.5_thresh_0.5"
+    assert sorted(p.suffix for p in stem.parent.iterdir()) == [".ckpt", ".json", ".md"]
+    info = json.loads(stem.with_name(stem.name + ".json").read_text())
+    assert info["new_cfg"][0] == 16 and info["rule"] == "paper"
+    model = load_model(f"{stem}.ckpt")
+    assert info["counts"]["after"]["params"] == sum(p.numel() for p in model.parameters())
+    assert "| block17.hidden | 960 |" in done.stdout and "GMACs, as deployed" in done.stdout
+    assert not (ROOT / "result" / "modnet_p_ratio_0.5_thresh_0.5.tmp").exists()
+
+
+@pytest.mark.parametrize("flags", [["--no-weight-replace"], ["--weight_replace", "False"]])
+def test_fresh_initialisation_has_the_widths_but_not_the_weights(dense_ckpt, tmp_path, flags):
+    for seed in (1, 1, 2):
+        assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path / f"s{seed}"), "--seed", str(seed),
+                     *flags]) == 0
+    states = [load_model(tmp_path / f"s{seed}" / "modnet_p_ratio_0.5_thresh_0.5.ckpt").state_dict() for seed in (1, 2)]
+    key = "hr_branch.conv_hr.0.layers.0.weight"
+    assert not torch.equal(states[0][key], states[1][key]) and states[0][key].shape == states[1][key].shape
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--ratio", "1.5"], "ratio is 1.5"), (["--ratio", "0.95"], "ratio is 0.95"), (["--threshold", "0"], "threshold is 0"),
+    (["--weight_replace", "maybe"], "maybe"), (["--ratio", "x"], "--ratio"), (["--rule", "best"], "--rule")])
+def test_bad_numbers_cost_one_line_and_status_2(dense_ckpt, tmp_path, capsys, args, said):
+    from src.script import run_script
+    try:
+        status = run_script(lambda: main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path / "r"), *args]))
+    except SystemExit as stop:
+        status = stop.code
+    err = capsys.readouterr().err
+    assert status == 2 and said in err and "Traceback" not in err
+    assert not (tmp_path / "r").exists()
+
+
+def test_bad_checkpoints_cost_one_line_and_status_2(tmp_path, tiny_model):
+    (tmp_path / "text.ckpt").write_text("hello")
+    with torch.no_grad():
+        tiny_model.hr_branch.conv_hr[0].layers[0].weight[0, 0, 0, 0] = float("nan")
+    save_model(tiny_model, tmp_path / "nan.ckpt", to_prune_info(tiny_model.config))
+    for name, said in (("text.ckpt", "text.ckpt"), ("none.ckpt", "none.ckpt"),
+                       ("nan.ckpt", "hr_branch.conv_hr.0.layers.0.weight holds values that are not finite")):
+        done = run("main_prune.py", "--ckpt_path", tmp_path / name, "--save-dir", tmp_path / "r")
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and said in done.stderr
+    assert not (tmp_path / "r").exists()

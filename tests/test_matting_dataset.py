@@ -1,0 +1,91 @@
+"""Pairs on disk, trimaps and training samples."""
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from src.matting_dataset import MattingDataset, find_pairs, has_split, make_trimap, random_crop, read_pair
+
+
+def test_pairs_match_by_stem_over_file_types(tmp_path):
+    for name in ("b.webp", "a.jpg"):
+        (tmp_path / "train/fg").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "train/fg" / name), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "train/alpha").mkdir()
+    for stem in "ab":
+        cv2.imwrite(str(tmp_path / f"train/alpha/{stem}.png"), np.zeros((4, 4), np.uint8))
+    assert [(p.image.name, p.alpha.name) for p in find_pairs(tmp_path, "train")] == [("a.jpg", "a.png"), ("b.webp", "b.png")]
+    assert not has_split(tmp_path, "val")
+    (tmp_path / "train/alpha/b.png").unlink()
+    with pytest.raises(ValueError, match="b.webp has no partner"):
+        find_pairs(tmp_path, "train")
+
+
+def test_original_ppm100_layout(tmp_path, discs):
+    (discs / "val/fg").rename(tmp_path / "image")
+    (discs / "val/alpha").rename(tmp_path / "matte")
+    assert len(find_pairs(tmp_path, "val")) == len(find_pairs(tmp_path, "train")) == 2
+    assert not has_split(tmp_path, "val")
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_pairs(tmp_path / "nowhere", "train")
+    for kind in ("fg", "alpha"):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+    with pytest.raises(ValueError, match="no pictures in"):
+        find_pairs(tmp_path, "train")
+
+
+def test_pairs_of_different_sizes_are_refused(discs):
+    pair = find_pairs(discs, "val")[0]
+    cv2.imwrite(str(pair.alpha), np.zeros((10, 12), np.uint8))
+    with pytest.raises(ValueError, match="is 12x10, but .* is 80x96"):
+        read_pair(pair)
+
+
+def test_trimap_of_a_disc_is_a_ring():
+    y, x = np.mgrid[:65, :65]
+    radius = np.hypot(y - 32, x - 32)
+    trimap = make_trimap((radius <= 20).astype(np.float32), 5)
+    assert (trimap[radius < 14] == 1).all() and (trimap[radius > 26] == 0).all()
+    assert (trimap[(radius > 17) & (radius < 23)] == 0.5).all()
+
+
+def test_trimap_is_unknown_wherever_alpha_is_soft():
+    alpha = np.full((20, 20), 0.5, np.float32)
+    assert (make_trimap(alpha, 1) == 0.5).all()
+
+
+def test_crops_stay_inside_and_near_square():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rows, columns = random_crop(120, 50, rng)
+        h, w = rows.stop - rows.start, columns.stop - columns.start
+        assert 0 <= rows.start and rows.stop <= 120 and 0 <= columns.start and columns.stop <= 50
+        assert 3 / 4 - 0.05 <= h / w <= 4 / 3 + 0.05
+
+
+def test_samples_have_the_promised_ranges_and_depend_on_seed_epoch_and_index_alone(discs):
+    dataset = MattingDataset(discs, size=64, seed=3)
+    sample = dataset[1]
+    assert sample["image"].shape == (3, 64, 64) and sample["alpha"].shape == sample["trimap"].shape == (1, 64, 64)
+    assert -1 <= sample["image"].min() < 0 < sample["image"].max() <= 1
+    assert sample["alpha"].max() > 0.99, "alpha is in [0, 1], not divided by 255 twice"
+    assert set(sample["trimap"].unique().tolist()) <= {0.0, 0.5, 1.0}
+    again = MattingDataset(discs, size=64, seed=3)
+    again.set_epoch(5)
+    assert not torch.equal(again[1]["image"], sample["image"])
+    again.set_epoch(0)
+    assert torch.equal(again[1]["image"], sample["image"])
+
+
+def test_alpha_moves_with_the_picture(discs):
+    dataset = MattingDataset(discs, size=64)
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        # The disc is blue, its surroundings red, whatever the colour jitter does short of grey.
+        blue_minus_red = (sample["image"][2] - sample["image"][0]).flatten()
+        if blue_minus_red.std() > 0.1:
+            correlation = np.corrcoef(blue_minus_red.numpy(), sample["alpha"].flatten().numpy())[0, 1]
+            assert correlation > 0.9
