@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all. No torch here."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def moved_into_place(path: Path) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, with its suffix; at the end the file is moved to `path`.
+
+    If the block raises, the temporary file is removed and what was at `path` stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a temporary name in the folder of `path`, then moves the file into place."""
+    with moved_into_place(path) as temporary:
+        write(temporary)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes `value` as indented JSON, in one move."""
+    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
