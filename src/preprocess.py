@@ -1,14 +1,22 @@
-"""Picture file to network input and back; NumPy and OpenCV only, shared by training, evaluation and every inference."""
+"""Picture file to network input and back, without torch; shared by training, evaluation and every inference."""
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# Formats whose decoder is Pillow's own; others (EPS, ...) would start a foreign program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B", "I;16N")
 REF_SIZE = 512
 STRIDE = 32
+# An aspect ratio above 16:1 at the reference size; the dense network needs about 2 GB for it.
+MAX_NETWORK_PIXELS = 2 ** 22
+_BAND = 64
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -18,25 +26,33 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _decode(path: Path, flags: int) -> np.ndarray:
+def _decode(path: Path) -> Image.Image:
+    """Pillow and not OpenCV: its decoders say what is wrong with a file, and say it nowhere else."""
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {path}")
-    data = np.fromfile(path, np.uint8)
     try:
-        picture = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ValueError(f"{path} is not a picture that OpenCV can read")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as file:
+                picture = ImageOps.exif_transpose(file)
+    except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
+        raise ValueError(f"{path} is not a picture that can be read: {error}") from None
+    if picture.mode not in MODES:
+        raise ValueError(f"{path} holds samples of kind {picture.mode}, allowed are 8 and 16 bit")
     return picture
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB: grey and palette expanded, 16 bit reduced, EXIF rotation applied, alpha dropped.
+    """A picture as (H, W, 3) uint8 RGB: grey and palette expanded, 16 bit reduced, EXIF rotated, alpha dropped.
 
     Raises `FileNotFoundError`, or `ValueError` naming the file if it cannot be decoded.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = _decode(path)
+    if not picture.mode.startswith("I;16"):
+        return np.array(picture.convert("RGB"))
+    grey = np.rint(np.asarray(picture, np.float32) / 257).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, 2)
 
 
 def read_alpha(path: Path) -> np.ndarray:
@@ -44,14 +60,13 @@ def read_alpha(path: Path) -> np.ndarray:
 
     Raises `FileNotFoundError`, or `ValueError` if it cannot be decoded or has colours.
     """
-    picture = _decode(path, cv2.IMREAD_UNCHANGED)
-    if picture.ndim == 3:
-        if (picture[..., 1:3] != picture[..., :1]).any():
-            raise ValueError(f"{path} has colours: an alpha matte is a grey picture")
-        picture = picture[..., 0]
-    if picture.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{path} holds {picture.dtype}: an alpha matte has 8 or 16 bit")
-    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+    picture = _decode(path)
+    if picture.mode.startswith("I;16"):
+        return np.asarray(picture, np.float32) / np.float32(65535)
+    rgb = np.asarray(picture.convert("RGB"))
+    if (rgb[..., 1:] != rgb[..., :1]).any():
+        raise ValueError(f"{path} has colours: an alpha matte is a grey picture")
+    return rgb[..., 0].astype(np.float32) / np.float32(255)
 
 
 def network_size(height: int, width: int, ref_size: int = REF_SIZE) -> tuple[int, int]:
@@ -81,18 +96,54 @@ def area_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     if picture.shape[:2] == (height, width):
         return picture.astype(np.float32)
-    (top, bottom), (left, right) = _bins(picture.shape[0], height), _bins(picture.shape[1], width)
+    (top, bottom), columns = _bins(picture.shape[0], height), _bins(picture.shape[1], width)
+    out = np.empty((height, width, *picture.shape[2:]), np.float32)
+    # In bands of rows, since the float64 sums of a whole 8k picture would take gigabytes.
+    for start in range(0, height, _BAND):
+        band = slice(start, start + _BAND)
+        first, last = top[band][0], bottom[band][-1]
+        out[band] = _area_means(picture[first:last], (top[band] - first, bottom[band] - first), columns)
+    return out
+
+
+def _area_means(picture: np.ndarray, rows: tuple[np.ndarray, np.ndarray],
+                columns: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    (top, bottom), (left, right) = rows, columns
     total = cv2.integral(picture, sdepth=cv2.CV_64F)
-    rows = total[bottom] - total[top]
-    sums = rows[:, right] - rows[:, left]
-    count = np.outer(bottom - top, right - left).reshape(height, width, *[1] * (picture.ndim - 2))
-    return (sums / count).astype(np.float32)
+    strips = total[bottom] - total[top]
+    count = np.outer(bottom - top, right - left).reshape(len(top), len(left), *[1] * (picture.ndim - 2))
+    return (strips[:, right] - strips[:, left]) / count
+
+
+def _normalise(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(((picture - 127.5) / 127.5).transpose(2, 0, 1)[None])
 
 
 def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`."""
-    small = area_resize(image, *network_size(*image.shape[:2], ref_size))
-    return np.ascontiguousarray(((small - 127.5) / 127.5).transpose(2, 0, 1)[None])
+    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
+
+    Raises `ValueError` for a picture so long and thin that h x w is over `MAX_NETWORK_PIXELS`.
+    """
+    height, width = network_size(*image.shape[:2], ref_size)
+    if height * width > MAX_NETWORK_PIXELS:
+        raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} becomes {width}x{height} for the network, "
+                         f"allowed are {MAX_NETWORK_PIXELS} pixels: crop it")
+    return _normalise(area_resize(image, height, width))
+
+
+def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """(H, W, 3) uint8 RGB to an input (1, 3, `height`, `width`) float32 in [-1, 1], for a network of one size.
+
+    Keeps the aspect ratio: the picture lies in the middle, mid-grey round it, which is 0 like the padding of the
+    network's own convolutions. Also returns the rows and columns where it lies.
+    """
+    scale = min(height / image.shape[0], width / image.shape[1])
+    h, w = (min(most, max(1, round(side * scale)))
+            for most, side in zip((height, width), image.shape[:2], strict=True))
+    box = slice((height - h) // 2, (height - h) // 2 + h), slice((width - w) // 2, (width - w) // 2 + w)
+    canvas = np.full((height, width, 3), 127.5, np.float32)
+    canvas[box] = area_resize(image, h, w)
+    return _normalise(canvas), box
 
 
 def to_alpha(matte: np.ndarray, height: int, width: int) -> np.ndarray:
