@@ -2,8 +2,8 @@
 
     python main_prune.py --ckpt_path ./pretrained/our_modnet.ckpt --ratio 0.5 --threshold 0.5
 
-writes `result/modnet_p_ratio_0.5_thresh_0.5.ckpt` with its pruning JSON and a report (.md) beside it. The threshold cuts
-the encoder and `lr16x`, the ratio the high-resolution and fusion branches.
+writes `result/modnet_p_ratio_0.5_thresh_0.5.ckpt` with its pruning JSON and a report (.md) beside it. The threshold
+cuts the encoder and `lr16x`, the ratio the high-resolution and fusion branches.
 """
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import torch
 
 from src.checkpoint import load_model, save_model, write_atomically
 from src.complexity import Complexity, complexity
-from src.models.config import MODNetConfig, to_prune_info
+from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
 from src.pruning import check_weights, inherit, paper_widths
 from src.script import run_script
 
@@ -70,10 +71,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ckpt-path", "--ckpt_path", type=Path, required=True, help="checkpoint to prune")
     parser.add_argument("--prune-info", "--prune_info", type=Path,
                         help="pruning JSON of the checkpoint (default: the one beside it, if any)")
-    parser.add_argument("--ratio", type=float, default=0.5, help="share of the HR and fusion channels to cut, from 0 to "
-                        "0.875 (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, default=0.5, help="threshold on the normalised L1 norms of the encoder, "
-                        "between 0 and 1 (default: %(default)s)")
+    parser.add_argument("--ratio", type=float, default=0.5,
+                        help="share of the HR and fusion channels to cut, from 0 to 0.875 (default: %(default)s)")
+    parser.add_argument("--threshold", type=float, default=0.5,
+                        help="threshold on the normalised L1 norms of the encoder, between 0 and 1 (default: %(default)s)")
     parser.add_argument("--rule", choices=("paper",), default="paper", help="pruning rule (default: %(default)s)")
     parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of a fresh initialisation (default: %(default)s)")

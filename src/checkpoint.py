@@ -1,37 +1,15 @@
 """The only place that reads and writes checkpoints: key clean-up, strict loading, resume state."""
 from __future__ import annotations
 
-import json
-import os
-import pickle
-import tempfile
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from src.models.config import MODNetConfig, from_prune_info, read_prune_info
+from src.files import write_atomically, write_json
+from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls `write` with a temporary name in the folder of `path`, then moves the file into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: object) -> None:
-    """Writes `value` as indented JSON, in one move."""
-    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+from src.models.prune_info import from_prune_info, read_prune_info
 
 
 def load_state(path: Path) -> dict:
@@ -40,8 +18,9 @@ def load_state(path: Path) -> dict:
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a checkpoint of tensors: {str(error).splitlines()[0][:120]}") from None
+    except Exception as error:  # a damaged or foreign pickle can raise anything
+        reason = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise ValueError(f"{path} is not a checkpoint of tensors: {reason}") from None
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}, expected a state dict")
     return state
@@ -127,11 +106,13 @@ def save_model(model: MODNet, ckpt_path: str | Path, info: Mapping, *, half: boo
     write_json(sibling_json(ckpt_path), dict(info))
 
 
-def load_backbone(model: MODNet, path: Path) -> None:
+def load_backbone(model: MODNet, source: str | Path) -> None:
     """Copies an ImageNet MobileNetV2 (`features.N...`, classifier ignored) into the encoder of a dense `model`.
 
-    Raises `ValueError` naming the file and the first tensors that do not fit.
+    `source` is a file, or `imagenet` to let torchvision fetch one. Raises `ValueError` naming the file and the first
+    tensors that do not fit.
     """
+    path = fetch_imagenet() if source == "imagenet" else Path(source)
     state = {clean_key(f"backbone.model.{key}").removeprefix("backbone.model."): value
              for key, value in load_state(path).items() if not key.startswith("classifier.")}
     # torchvision nests convolution and norm one level deeper: conv.0.0 -> conv.0, conv.0.1 -> conv.1, ...
@@ -152,3 +133,15 @@ def _from_torchvision(key: str) -> str:
     if int(parts[3]) < pairs:
         return ".".join([*parts[:3], str(3 * int(parts[3]) + int(parts[4])), *parts[5:]])
     return ".".join([*parts[:3], str(3 * pairs + int(parts[3]) - pairs), *parts[4:]])
+
+
+def fetch_imagenet() -> Path:
+    """torchvision's MobileNetV2 weights, fetched once. Raises `OSError` where there is no network."""
+    from torchvision.models import MobileNet_V2_Weights
+
+    url = MobileNet_V2_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path))
+    return path

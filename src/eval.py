@@ -17,7 +17,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from tqdm import tqdm
 
-from src.checkpoint import load_model, write_atomically, write_json
+from src.checkpoint import load_model
+from src.files import write_atomically, write_json
 from src.matting_dataset import find_pairs, read_pair
 from src.metrics import mad, mse
 from src.models.modnet import MODNet

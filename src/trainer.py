@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
@@ -21,64 +21,15 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 from tqdm import tqdm
 
-from src.checkpoint import find_prune_info, load_backbone, load_model, load_state, save_model, write_atomically
+from src.checkpoint import find_prune_info, load_backbone, load_model, load_state, save_model
 from src.eval import evaluate
+from src.files import write_atomically
 from src.losses import modnet_losses
 from src.matting_dataset import MattingDataset, has_split
-from src.models.config import to_prune_info
-from src.models.modnet import STRIDE, MODNet
+from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
+from src.recipe import Recipe, make_optimizer, make_schedule
 from src.script import run_script, torch_device
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the result of a training run, besides the start and the data; a resumed run must have the same."""
-
-    epochs: int = 2
-    batch_size: int = 2
-    lr: float = 0.01
-    backbone_lr: float | None = None
-    optimizer: str = "sgd"
-    schedule: str = "step"
-    semantic_scale: float = 10.0
-    detail_scale: float = 10.0
-    matte_scale: float = 1.0
-    input_size: int = 512
-    precision: str = "fp32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "backbone_lr"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name.replace('_', '-')} is {value}, allowed are numbers over 0")
-        for name in ("semantic_scale", "detail_scale", "matte_scale"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name.replace('_', '-')} is {getattr(self, name)}, allowed are numbers from 0")
-        if self.input_size < 2 * STRIDE or self.input_size % STRIDE:
-            raise ValueError(f"input-size is {self.input_size}, allowed are multiples of {STRIDE} from {2 * STRIDE}")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, allowed are whole numbers from 0")
-
-
-def make_optimizer(model: MODNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own."""
-    backbone = list(model.backbone.parameters())
-    rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
-    groups = [{"params": backbone, "lr": recipe.backbone_lr or recipe.lr}, {"params": rest, "lr": recipe.lr}]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=1e-2)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9)
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe,
-                  steps_per_epoch: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Learning rate by step: divided by 10 every quarter of the epochs as published, or one cycle."""
-    if recipe.schedule == "onecycle":
-        rates = [group["lr"] for group in optimizer.param_groups]
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=recipe.epochs * steps_per_epoch,
-                                                   pct_start=0.1)
-    return torch.optim.lr_scheduler.StepLR(optimizer, max(1, recipe.epochs // 4) * steps_per_epoch, gamma=0.1)
 
 
 class NotFiniteError(ValueError):
@@ -225,7 +176,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=float, default=getattr(default, name.replace("-", "_")),
                             help="weight of this loss (default: %(default)s)")
     parser.add_argument("--save-step", type=int, default=1, help="epochs between checkpoints (default: %(default)s)")
-    parser.add_argument("--input-size", type=int, default=default.input_size, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--input-size", type=int, default=default.input_size, help="side of crops (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default=default.precision, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=0, help="data loading processes (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0, ... (default: %(default)s)")
@@ -245,20 +196,8 @@ def start_model(model_path: Path | None, backbone: str | None) -> tuple[MODNet, 
         model = load_model(model_path)
         return model, find_prune_info(model_path, None) or to_prune_info(model.config)
     model = MODNet()
-    load_backbone(model, fetch_imagenet() if backbone == "imagenet" else Path(backbone))
+    load_backbone(model, backbone)
     return model, to_prune_info(model.config, source=backbone)
-
-
-def fetch_imagenet() -> Path:
-    """torchvision's MobileNetV2 weights, fetched once. Raises `OSError` where there is no network."""
-    from torchvision.models import MobileNet_V2_Weights
-
-    url = MobileNet_V2_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path))
-    return path
 
 
 def main(argv: list[str] | None = None) -> int:

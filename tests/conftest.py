@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from src.checkpoint import save_model
-from src.models.config import MODNetConfig, to_prune_info
+from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -98,3 +99,34 @@ def discs(tmp_path: Path) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), picture.astype(np.uint8))
     return tmp_path / "discs"
+
+
+# The installed package `onnx` hides the folder of that name, so its scripts are imported by their own names.
+sys.path.append(str(ROOT / "onnx"))
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny network as ONNX: `free` in size, and `static` 64x96; `tiny.ckpt` lies beside them."""
+    pytest.importorskip("onnx", minversion="1.0")
+    pytest.importorskip("onnxruntime")
+    from export_onnx import export_onnx
+
+    folder = tmp_path_factory.mktemp("onnx")
+    model = randomise(MODNet(tiny_config()))
+    save_model(model, folder / "tiny.ckpt", to_prune_info(model.config))
+    for name, static_size in (("free", None), ("static", (64, 96))):
+        export_onnx(folder / "tiny.ckpt", output_path=folder / f"{name}.onnx", static_size=static_size)
+    return {name: folder / f"{name}.onnx" for name in ("free", "static")}
+
+
+@pytest.fixture(scope="session")
+def tiny_xml(tiny_onnx: dict[str, Path]) -> dict[str, Path]:
+    """The same two as OpenVINO IR with fp32 weights."""
+    pytest.importorskip("openvino")
+    from convert_openvino import convert_openvino
+
+    paths = {name: path.with_suffix(".xml") for name, path in tiny_onnx.items()}
+    for name, path in tiny_onnx.items():
+        convert_openvino(path, paths[name], precision="fp32")
+    return paths

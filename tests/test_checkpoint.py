@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from src.checkpoint import clean_key, load_model, load_state, save_model, write_atomically
-from src.models.config import MODNetConfig, to_prune_info
+from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
 from tests.conftest import upstream_state
 
 IMAGE = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))

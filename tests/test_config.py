@@ -3,16 +3,8 @@ import json
 
 import pytest
 
-from src.models.config import (
-    PUBLISHED_KEYS,
-    MODNetConfig,
-    from_prune_info,
-    hr_width,
-    is_ibn,
-    paper_config,
-    read_prune_info,
-    to_prune_info,
-)
+from src.models.config import MODNetConfig, hr_width, is_ibn, paper_config
+from src.models.prune_info import PUBLISHED_KEYS, from_prune_info, read_prune_info, to_prune_info
 from tests.conftest import FIXTURES, tiny_config
 
 EXAMPLES = json.loads((FIXTURES / "paper_rule_examples.json").read_text())

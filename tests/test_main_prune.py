@@ -6,7 +6,7 @@ import torch
 
 from main_prune import main
 from src.checkpoint import load_model, save_model
-from src.models.config import to_prune_info
+from src.models.prune_info import to_prune_info
 from tests.conftest import ROOT, run, upstream_state
 
 

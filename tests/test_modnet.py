@@ -82,7 +82,7 @@ def test_inference_leaves_the_two_heads_out_and_the_matte_as_it_was(tiny_model):
         assert tiny_model(image, inference=True)[:2] == (None, None)
         assert torch.equal(tiny_model(image, inference=True)[2], matte)
     assert semantic.shape == (1, 1, 4, 4) and detail.shape == matte.shape == (1, 1, 64, 64)
-    assert all(0 <= x.min() and x.max() <= 1 for x in (semantic, detail, matte))
+    assert all(x.min() >= 0 and x.max() <= 1 for x in (semantic, detail, matte))
 
 
 def test_a_size_that_is_no_multiple_of_32_is_refused(tiny_model):

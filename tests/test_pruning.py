@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from src.checkpoint import clean_state
 from src.models.channels import CONV_IBN, is_block_output, tied_group, wires
-from src.models.config import PUBLISHED_KEYS, MODNetConfig, is_ibn, to_prune_info
+from src.models.config import MODNetConfig, is_ibn
 from src.models.modnet import MODNet
+from src.models.prune_info import PUBLISHED_KEYS, to_prune_info
 from src.pruning import adaptive_count, group_scores, inherit, keep_channels, paper_widths, strongest
 from tests.conftest import FIXTURES, randomise, tiny_config, upstream_state
 
@@ -47,11 +48,12 @@ def silence(model: MODNet, keep: dict[str, np.ndarray]) -> None:
     """Sets every channel that is not in `keep` to zero where it is written; by forward hooks, no slicing."""
     modules = dict(model.named_modules())
     for wire in wires(model.config):
-        mask = torch.zeros(model.config.width(wire.writes))
-        mask[keep[wire.writes]] = 1
-        shape = (1, -1, 1, 1) if wire.norm else (1, -1)
+        mask = torch.zeros(1, model.config.width(wire.writes))
+        mask[:, keep[wire.writes]] = 1
+        if wire.norm:
+            mask = mask[..., None, None]
         if wire.norm or wire.writes == "se":
-            modules[wire.norm or wire.layer].register_forward_hook(lambda _, __, out, m=mask.view(shape): out * m)
+            modules[wire.norm or wire.layer].register_forward_hook(lambda _, __, out, m=mask: out * m)
 
 
 def pruned_config(dense: MODNetConfig, draw) -> MODNetConfig:

@@ -3,16 +3,19 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from src import recipe as recipes
 from src import trainer
 from src.checkpoint import load_model
-from src.models.config import to_prune_info
 from src.models.modnet import MODNet
-from src.trainer import Recipe, train
+from src.models.prune_info import to_prune_info
+from src.recipe import Recipe
+from src.trainer import train
 from tests.conftest import ROOT, run, tiny_config
 
 RECIPE = Recipe(epochs=3, batch_size=2, lr=0.01, input_size=64, optimizer="adamw", schedule="onecycle")
@@ -24,14 +27,18 @@ def fresh() -> tuple[MODNet, dict]:
     return model, to_prune_info(model.config)
 
 
+def read_log(stem) -> list[dict]:
+    return [json.loads(line) for line in Path(f"{stem}_log.jsonl").read_text().splitlines()]
+
+
 def losses(stem) -> list[float]:
-    return [json.loads(line)["loss"] for line in open(f"{stem}_log.jsonl")]
+    return [row["loss"] for row in read_log(stem)]
 
 
 def test_loss_falls_and_every_file_is_written(discs, tmp_path):
     recipe = Recipe(epochs=8, batch_size=5, lr=0.01, input_size=64, optimizer="adamw", schedule="onecycle")
     best = train(*fresh(), discs, recipe, stem=tmp_path / "a", save_step=4)
-    rows = [json.loads(line) for line in open(tmp_path / "a_log.jsonl")]
+    rows = read_log(tmp_path / "a")
     assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
     assert [row["epoch"] for row in rows] == list(range(8)) and "val_mse" in rows[0]
     assert best == tmp_path / "a_best.ckpt" and load_model(best).config == tiny_config()
@@ -82,8 +89,8 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_checkpoint(disc
 def test_learning_rate_steps_every_quarter_as_published():
     model, _ = fresh()
     recipe = Recipe(epochs=8)
-    optimizer = trainer.make_optimizer(model, recipe)
-    scheduler, rates = trainer.make_schedule(optimizer, recipe, steps_per_epoch=3), []
+    optimizer = recipes.make_optimizer(model, recipe)
+    scheduler, rates = recipes.make_schedule(optimizer, recipe, steps_per_epoch=3), []
     for _ in range(8):
         for _ in range(3):
             optimizer.step()
