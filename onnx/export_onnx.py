@@ -8,7 +8,6 @@ multiples of 32), or with `--static` 1, 512 and 512. The file is compared with t
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 import warnings
 from pathlib import Path
@@ -23,8 +22,8 @@ from src.models.modnet import STRIDE, MODNet
 from src.script import run_script
 
 TOLERANCE = 1e-4
-# Two float32 programs may each be off by the rounding of the network; networks of random weights amplify it beyond 1e-4.
-ROUNDINGS = 10
+# Networks of random weights amplify rounding beyond that: four times what torch differs from itself is allowed too.
+ROUNDINGS = 4
 OPSETS = range(11, 21)
 TRACED_SIZE, COMPARED_SIZE = (1, 3, 256, 256), (2, 3, 192, 320)
 STATIC_SIZE = (512, 512)
@@ -59,9 +58,13 @@ def random_image(shape: tuple[int, ...]) -> torch.Tensor:
 
 @torch.inference_mode()
 def rounding(network: MatteOnly, image: torch.Tensor) -> float:
-    """Largest difference between the network in float32 and in float64."""
-    exact = copy.deepcopy(network).double()(image.double())
-    return float((network(image) - exact).abs().max())
+    """Largest difference between two float32 programs of the network: torch with its oneDNN kernels, and without."""
+    expected = network(image)
+    with warnings.catch_warnings():
+        # Switching oneDNN says that there is no Intel GPU.
+        warnings.simplefilter("ignore")
+        with torch.backends.mkldnn.flags(enabled=False):
+            return float((network(image) - expected).abs().max())
 
 
 @torch.inference_mode()
@@ -77,7 +80,7 @@ def export_onnx(ckpt_path: Path, prune_info: Path | None = None, *, output_path:
                 static_size: tuple[int, int] | None = None) -> float:
     """Writes `output_path`; the largest difference from the network at another size (static: at another input).
 
-    Raises `ValueError` if that is over `TOLERANCE` and over `ROUNDINGS` times what float32 costs the network itself,
+    Raises `ValueError` if that is over `TOLERANCE` and over `ROUNDINGS` times the rounding of the network itself,
     and for an opset or size that cannot be; nothing is written then.
     """
     check_export(output_path, opset, static_size)

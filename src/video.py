@@ -86,7 +86,8 @@ def matte_video(source: str, alpha_of: Callable[[np.ndarray], np.ndarray], *, ou
         writers = [stack.enter_context(video_writer(path, fps if fps > 0 else WEBCAM_FPS, width=first.shape[1],
                                                     height=first.shape[0])) for path in paths]
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if webcam else contextlib.nullcontext())
-        for frame in tqdm(itertools.chain([first], frames), total=count if count > 0 else None, desc=stem, unit="frame"):
+        total = count if count > 0 else None
+        for frame in tqdm(itertools.chain([first], frames), total=total, desc=stem, unit="frame"):
             alpha = alpha_of(frame)
             for write, kind in zip(writers, save, strict=True):
                 write(render(frame, alpha, kind, background=background))

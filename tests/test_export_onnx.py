@@ -65,7 +65,8 @@ def test_a_difference_over_the_tolerance_fails_and_leaves_no_file(
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    (["--opset", "10"], "opset is 10, allowed are 11 to 20"), (["--static", "100", "64"], "static is 100 64, allowed are"),
+    (["--opset", "10"], "opset is 10, allowed are 11 to 20"),
+    (["--static", "100", "64"], "static is 100 64, allowed are multiples of 32"),
     (["--output-path", "x.pt"], "expected a name that ends in .onnx")])
 def test_mistakes_get_one_line(tmp_path: Path, tiny_ckpt: Path, capsys: pytest.CaptureFixture, options: list[str],
                                said: str) -> None:

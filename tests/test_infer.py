@@ -65,19 +65,18 @@ def test_a_bad_file_in_a_folder_is_named_and_the_rest_done(
 
 def test_an_8k_picture_works(tmp_path: Path, tiny_ckpt: Path) -> None:
     cv2.imwrite(str(tmp_path / "8k.jpg"), np.full((4320, 7680, 3), 99, np.uint8))
-    assert main(["--ckpt-path", str(tiny_ckpt), "--input", str(tmp_path / "8k.jpg"), "--output-dir", str(tmp_path / "out"),
+    assert main(["--ckpt-path", str(tiny_ckpt), "--input", str(tmp_path / "8k.jpg"), "--output-dir", str(tmp_path),
                  "--save", "alpha"]) == 0
-    assert cv2.imread(str(tmp_path / "out" / "8k_alpha.png"), cv2.IMREAD_UNCHANGED).shape == (4320, 7680)
+    assert cv2.imread(str(tmp_path / "8k_alpha.png"), cv2.IMREAD_UNCHANGED).shape == (4320, 7680)
 
 
 @pytest.mark.parametrize(("options", "said"), [
     (["--background", "red"], "background is 'red', allowed is R,G,B"), (["--device", "cuda:7"], "cuda:7 is not there"),
-    (["--input", "data"], "")])
+    (["--input", "EMPTY"], "no pictures in")])
 def test_mistakes_get_one_line(tmp_path: Path, tiny_ckpt: Path, capsys: pytest.CaptureFixture, options: list[str],
                                said: str) -> None:
-    if not said:
-        (tmp_path / "empty").mkdir()
-        options, said = ["--input", str(tmp_path / "empty")], "no pictures in"
+    (tmp_path / "EMPTY").mkdir()
+    options = [option.replace("EMPTY", str(tmp_path / "EMPTY")) for option in options]
     assert run_script(lambda: main(["--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path), *options])) == 2
     assert said in capsys.readouterr().err
 

@@ -72,7 +72,7 @@ def test_the_static_model_sees_the_padded_picture_and_its_matte_is_cut_back(
     assert all(value > 0 for value in matting.milliseconds.values())
 
 
-def test_the_published_command_from_the_root_and_elsewhere(tmp_path: Path, tiny_xml: dict[str, Path], picture: Path) -> None:
+def test_the_published_command_from_the_root_and_elsewhere(tmp_path: Path, tiny_xml: dict[str, Path]) -> None:
     done = run("inference_openvino.py", "--model-path", tiny_xml["free"], "--image-path", ROOT / "data" / "img.jpg",
                "--device", "CPU", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == ""
@@ -125,8 +125,8 @@ def test_a_video_that_stops_by_an_error_leaves_no_file(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Matting, "alpha", fail)
-    assert run_script(lambda: main(["--model-path", str(tiny_xml["static"]), "--image-path", str(video), "--mode", "video",
-                                    "--output-dir", str(tmp_path / "out")])) == 130
+    options = ["--model-path", str(tiny_xml["static"]), "--mode", "video", "--output-dir", str(tmp_path / "out")]
+    assert run_script(lambda: main([*options, "--image-path", str(video)])) == 130
     assert list((tmp_path / "out").iterdir()) == []
 
 
