@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
     parser.add_argument("--data-dir", type=Path, default=Path("data/PPM-100"), help="data set (default: %(default)s)")
     parser.add_argument("--split", default="val", help="split of the data set (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0, ... (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     parser.add_argument("--limit", type=int, help="evaluate only the first N images")
     parser.add_argument("--output-dir", type=Path, default=Path("result"), help="where reports go (default: %(default)s)")
     args = parser.parse_args(argv)

@@ -45,7 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--input", type=Path, default=Path("data/img.jpg"),
                         help="picture or folder of pictures (default: %(default)s)")
     add_output_options(parser)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0, ... (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     return parser.parse_args(argv)
 
 

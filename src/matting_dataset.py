@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from src.preprocess import list_images, read_alpha, read_image
 
+CACHE_BYTES = 4 * 2**30
+
 
 class Pair(NamedTuple):
     """A picture and its alpha matte."""
@@ -53,6 +55,9 @@ def find_pairs(data_dir: Path, split: str) -> list[Pair]:
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ."""
     image, alpha = read_image(pair.image), read_alpha(pair.alpha)
+    if image.shape[:2] == alpha.shape[::-1]:
+        # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it.
+        image = read_image(pair.image, exif=False)
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"{pair.alpha} is {alpha.shape[1]}x{alpha.shape[0]}, but {pair.image} is "
                          f"{image.shape[1]}x{image.shape[0]}")
@@ -92,13 +97,14 @@ class MattingDataset(Dataset):
 
     A sample is `image` (3, S, S) in [-1, 1], `alpha` and `trimap` (1, S, S) in [0, 1], and its `index`. The random
     choices of a sample depend on `seed`, the epoch set by `set_epoch` and its index alone, so that a resumed run sees
-    what an unbroken one would. Pictures are kept in memory, their short side at most 1.5 S.
+    what an unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, their short side at most 1.5 S.
     """
 
     def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0) -> None:
         self.pairs = find_pairs(data_dir, split)
         self.size, self.seed, self.epoch = size, seed, 0
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._cached_bytes = 0
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -109,14 +115,18 @@ class MattingDataset(Dataset):
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture and alpha, both uint8, shrunk to what training needs; from memory after the first time."""
-        if index not in self._cache:
-            image, alpha = read_pair(self.pairs[index])
-            shrink = 1.5 * self.size / min(alpha.shape)
-            if shrink < 1:
-                to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))
-                image, alpha = (cv2.resize(x, to, interpolation=cv2.INTER_AREA) for x in (image, alpha))
-            self._cache[index] = image, np.rint(alpha * 255).astype(np.uint8)
-        return self._cache[index]
+        if index in self._cache:
+            return self._cache[index]
+        image, alpha = read_pair(self.pairs[index])
+        shrink = 1.5 * self.size / min(alpha.shape)
+        if shrink < 1:
+            to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))
+            image, alpha = (cv2.resize(x, to, interpolation=cv2.INTER_AREA) for x in (image, alpha))
+        sample = image, np.rint(alpha * 255).astype(np.uint8)
+        if self._cached_bytes < CACHE_BYTES:
+            self._cache[index] = sample
+            self._cached_bytes += image.nbytes + sample[1].nbytes
+        return sample
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
         rng = np.random.default_rng([self.seed, self.epoch, index])

@@ -26,7 +26,7 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path, *, exif: bool = True) -> Image.Image:
     """Pillow and not OpenCV: its decoders say what is wrong with a file, and say it nowhere else."""
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {path}")
@@ -35,7 +35,8 @@ def _decode(path: Path) -> Image.Image:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as file:
-                picture = ImageOps.exif_transpose(file)
+                file.load()
+                picture = ImageOps.exif_transpose(file) if exif else file.copy()
     except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
         raise ValueError(f"{path} is not a picture that can be read: {error}") from None
     if picture.mode not in MODES:
@@ -43,12 +44,13 @@ def _decode(path: Path) -> Image.Image:
     return picture
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB: grey and palette expanded, 16 bit reduced, EXIF rotated, alpha dropped.
+def read_image(path: Path, *, exif: bool = True) -> np.ndarray:
+    """A picture as (H, W, 3) uint8 RGB: grey and palette expanded, 16 bit reduced, alpha dropped, rotated as its EXIF
+    says unless `exif` is off.
 
     Raises `FileNotFoundError`, or `ValueError` naming the file if it cannot be decoded.
     """
-    picture = _decode(path)
+    picture = _decode(path, exif=exif)
     if not picture.mode.startswith("I;16"):
         return np.array(picture.convert("RGB"))
     grey = np.rint(np.asarray(picture, np.float32) / 257).astype(np.uint8)

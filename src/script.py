@@ -45,9 +45,11 @@ def processor() -> str:
 
 
 def torch_device(name: str) -> str:
-    """`name` if torch can use it. Raises `ValueError` with what is there."""
+    """`name` if torch can use it; `auto` is a GPU where there is one. Raises `ValueError` with what is there."""
     import torch
 
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError):

@@ -179,7 +179,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--input-size", type=int, default=default.input_size, help="side of crops (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default=default.precision, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=0, help="data loading processes (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0, ... (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of every random choice (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
     args = parser.parse_args(argv)

@@ -3,8 +3,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from src.matting_dataset import MattingDataset, find_pairs, has_split, make_trimap, random_crop, read_pair
+from src import matting_dataset
+from src.matting_dataset import MattingDataset, Pair, find_pairs, has_split, make_trimap, random_crop, read_pair
 
 
 def test_pairs_match_by_stem_over_file_types(tmp_path):
@@ -89,3 +91,23 @@ def test_alpha_moves_with_the_picture(discs):
         if blue_minus_red.std() > 0.1:
             correlation = np.corrcoef(blue_minus_red.numpy(), sample["alpha"].flatten().numpy())[0, 1]
             assert correlation > 0.9
+
+
+def test_a_matte_drawn_on_the_stored_picture_fits_whatever_its_exif_says(tmp_path):
+    stored = np.zeros((40, 60, 3), np.uint8)
+    stored[:, :30] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    for name, alpha in (("stored", stored[..., 0]), ("turned", np.rot90(stored[..., 0], -1))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), alpha)
+        image, read = read_pair(Pair(tmp_path / "a.png", tmp_path / f"{name}.png"))
+        assert (image[..., 0] / 255 == read).all()
+
+
+def test_memory_is_bounded(discs, monkeypatch):
+    monkeypatch.setattr(matting_dataset, "CACHE_BYTES", 1)
+    dataset = MattingDataset(discs, size=64)
+    for index in range(len(dataset)):
+        dataset.load(index)
+    assert len(dataset._cache) == 1
