@@ -18,12 +18,24 @@ from src.complexity import Complexity, complexity
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.pruning import check_weights, inherit, paper_widths
+from src.pruning import State, check_weights, inherit
+from src.rules import RULES, SCOPES, limit_scope, paper_widths, tied_widths
 from src.script import run_script
 
 
-def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", weight_replace: bool = True,
-          prune_info: Path | None = None, seed: int = 0) -> tuple[MODNet, dict, str]:
+def choose_widths(state: State, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str, scope: str,
+                  round_to: int) -> MODNetConfig:
+    """The pruned network's config by one of `RULES`, within one of `SCOPES`. Raises `ValueError`."""
+    if rule == "tied":
+        config = tied_widths(state, dense, ratio, threshold, round_to=round_to)
+    else:
+        config = paper_widths(state, dense, ratio, threshold)
+    return limit_scope(dense, config, scope)
+
+
+def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", scope: str = "whole",
+          round_to: int = 8, weight_replace: bool = True, prune_info: Path | None = None,
+          seed: int = 0) -> tuple[MODNet, dict, str]:
     """The pruned network, its pruning JSON and a Markdown report.
 
     With `weight_replace` the kept channels bring their weights, else the network is initialised afresh from `seed`.
@@ -32,13 +44,15 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
     dense = load_model(ckpt_path, prune_info)
     state = dense.state_dict()
     check_weights(state)
-    config = paper_widths(state, dense.config, ratio, threshold)
+    config = choose_widths(state, dense.config, ratio, threshold, rule=rule, scope=scope, round_to=round_to)
     torch.manual_seed(seed)
     pruned = MODNet(config).eval()
     if weight_replace:
         pruned.load_state_dict(inherit(state, dense.config, config))
     before, after = complexity(dense), complexity(pruned)
-    info = to_prune_info(config, ratio=ratio, threshold=threshold, rule=rule, source=str(ckpt_path),
+    # By `ratio` the published code knows the HR width, which is the dense one where only the encoder is cut.
+    info = to_prune_info(config, ratio=0.0 if scope == "backbone" else ratio, threshold=threshold, rule=rule,
+                         scope=scope, source=str(ckpt_path),
                          weight_replace=weight_replace, counts={"before": before._asdict(), "after": after._asdict()})
     return pruned, info, report(dense.config, config, before, after)
 
@@ -75,7 +89,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="share of the HR and fusion channels to cut, from 0 to 0.875 (default: %(default)s)")
     parser.add_argument("--threshold", type=float, default=0.5,
                         help="threshold on the normalised L1 norms of the encoder, between 0 and 1 (default: %(default)s)")
-    parser.add_argument("--rule", choices=("paper",), default="paper", help="pruning rule (default: %(default)s)")
+    parser.add_argument("--rule", choices=RULES, default="paper", help="paper: the published widths; tied: keeps every "
+                        "residual and expansion (default: %(default)s)")
+    parser.add_argument("--scope", choices=SCOPES, default="whole", help="what is cut; branches leaves the encoder as it "
+                        "is, backbone cuts it alone (default: %(default)s)")
+    parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
+                        "%(default)s)")
     parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of a fresh initialisation (default: %(default)s)")
     parser.add_argument("--weight-replace", action=argparse.BooleanOptionalAction, default=True,
@@ -85,16 +104,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def stem(ratio: float, threshold: float) -> str:
-    """The published name of a pruned checkpoint, without suffix."""
-    return f"modnet_p_ratio_{ratio}_thresh_{threshold}"
+def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole") -> str:
+    """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
+    parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"]
+    return "_".join(parts + [rule] * (rule != "paper") + [scope] * (scope != "whole"))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    path = args.save_dir / f"{stem(args.ratio, args.threshold)}.ckpt"
+    path = args.save_dir / f"{stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope)}.ckpt"
     pruned, info, text = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule,
-                               weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
+                               scope=args.scope, round_to=args.round_to, weight_replace=args.weight_replace,
+                               prune_info=args.prune_info, seed=args.seed)
     save_model(pruned, path, info)
     write_atomically(path.with_suffix(".md"), lambda to: to.write_text(text, encoding="utf-8"))
     print(f"{text}\n{path}")

@@ -1,4 +1,5 @@
-"""L1-norm channel pruning: score -> widths -> kept channels -> sliced state dict. Pure functions over the wiring table."""
+"""Channel pruning: score -> kept channels -> sliced state dict; pure functions over the wiring table. How wide each group
+becomes is decided in `src/rules.py`."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -6,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from src.models.channels import CONV, CONV_IBN, DEPTHWISE, LINEAR, Wire, block_input, has_expansion, tied_group, wires
-from src.models.config import NUM_BLOCKS, MODNetConfig, hr_width, is_ibn, paper_config
+from src.models.channels import CONV, CONV_IBN, DEPTHWISE, LINEAR, Wire, has_expansion, tied_group, wires
+from src.models.config import MODNetConfig, is_ibn
 
 State = Mapping[str, torch.Tensor]
-MIN_HR_WIDTH = 4
 
 
 def filter_l1(weight: torch.Tensor) -> np.ndarray:
@@ -21,52 +21,11 @@ def filter_l1(weight: torch.Tensor) -> np.ndarray:
     return np.abs(weight.detach().cpu().numpy()).sum(axis=tuple(range(1, weight.ndim)))
 
 
-def adaptive_count(norms: np.ndarray, threshold: float) -> int:
-    """How many of a layer's filters to keep, by the published adaptive threshold.
-
-    Norms (O,) are sorted downwards and min-max normalised; k = 1 + the first index under `threshold`, rounded to a
-    multiple of 8 as MobileNet does. A layer whose filters all have the same norm keeps all.
-    """
-    norms = np.sort(norms)[::-1]
-    spread = norms[0] - norms[-1]
-    if spread == 0:
-        return len(norms)
-    k = 1 + int(np.argmax((norms - norms[-1]) / spread < threshold))
-    value = k / len(norms) * len(norms)
-    count = 1 if k == 1 else max(8, int(value + 4) // 8 * 8)
-    if k > 1 and count < 0.9 * value:
-        count += 8
-    return min(count, len(norms))
-
-
 def check_weights(state: State) -> None:
     """Raises `ValueError` naming the first tensor with a value that is not finite."""
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{key} holds values that are not finite")
-
-
-def paper_widths(state: State, dense: MODNetConfig, ratio: float, threshold: float) -> MODNetConfig:
-    """The network of rule `paper`: adaptive threshold for the encoder and `lr16x`, fixed ratio for the other branches.
-
-    A residual survives where the dense network has it and the new widths on both sides are equal. Raises `ValueError` for
-    a `ratio` or `threshold` out of range.
-    """
-    if not 0 <= ratio < 1 or hr_width(ratio) < MIN_HR_WIDTH:
-        raise ValueError(f"ratio is {ratio}, allowed are numbers from 0 that leave at least {MIN_HR_WIDTH} of the 32 HR "
-                         f"channels (up to {1 - MIN_HR_WIDTH / 32})")
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold is {threshold}, allowed are numbers between 0 and 1")
-    counts: dict[str, int] = {}
-    for wire in wires(dense):
-        if wire.kind != LINEAR:
-            count = adaptive_count(filter_l1(state[f"{wire.layer}.weight"]), threshold)
-            counts[wire.writes] = max(count, counts.get(wire.writes, 0))
-    expansion = [max(1, counts[f"block{number}.hidden"] // counts[block_input(number)]) if block.expand else 1
-                 for number, block in enumerate(dense.blocks, 1)]
-    new_cfg = [counts["stem"], *(counts[f"block{number}"] for number in range(1, NUM_BLOCKS + 1)), counts["enc32x"]]
-    return paper_config(new_cfg, expansion, lr16x=counts["lr16x"], lr8x=dense.lr8x, hr=hr_width(ratio),
-                        residual=[block.residual for block in dense.blocks])
 
 
 def group_scores(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:

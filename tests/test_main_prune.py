@@ -6,7 +6,7 @@ import torch
 
 from main_prune import main
 from src.checkpoint import load_model, save_model
-from src.models.prune_info import to_prune_info
+from src.models.prune_info import PUBLISHED_KEYS, from_prune_info, to_prune_info
 from tests.conftest import ROOT, run, upstream_state
 
 
@@ -64,3 +64,19 @@ def test_bad_checkpoints_cost_one_line_and_status_2(tmp_path, tiny_model):
         done = run("main_prune.py", "--ckpt_path", tmp_path / name, "--save-dir", tmp_path / "r")
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and said in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("scope", ["whole", "branches", "backbone"])
+def test_published_keys_alone_rebuild_what_rule_paper_made(dense_ckpt, tmp_path, scope):
+    assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--scope", scope]) == 0
+    suffix = "" if scope == "whole" else f"_{scope}"
+    info = json.loads((tmp_path / f"modnet_p_ratio_0.5_thresh_0.5{suffix}.json").read_text())
+    published = {key: info[key] for key in (*PUBLISHED_KEYS, "residual")}
+    assert from_prune_info(published) == from_prune_info(info)
+
+
+def test_rule_tied_loses_no_residual(dense_ckpt, tmp_path, capsys):
+    assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--rule", "tied", "--round-to", "4"]) == 0
+    assert "Residual additions lost: none." in capsys.readouterr().out
+    config = load_model(tmp_path / "modnet_p_ratio_0.5_thresh_0.5_tied.ckpt").config
+    assert config.width("block9.hidden") % 4 == 0 and sum(block.residual for block in config.blocks) == 10

@@ -12,7 +12,8 @@ from src.models.channels import CONV_IBN, is_block_output, tied_group, wires
 from src.models.config import MODNetConfig, is_ibn
 from src.models.modnet import MODNet
 from src.models.prune_info import PUBLISHED_KEYS, to_prune_info
-from src.pruning import adaptive_count, group_scores, inherit, keep_channels, paper_widths, strongest
+from src.pruning import group_scores, inherit, keep_channels, strongest
+from src.rules import adaptive_count, limit_scope, over_threshold, paper_widths, round_width, tied_widths
 from tests.conftest import FIXTURES, randomise, tiny_config, upstream_state
 
 EXAMPLES = json.loads((FIXTURES / "paper_rule_examples.json").read_text())
@@ -164,3 +165,41 @@ def test_every_wire_writes_a_group_that_is_scored(tiny_model):
         if wire.writes != "alpha":
             assert len(scores[tied_group(tiny_model.config, wire.writes)]) == tiny_model.config.width(wire.writes)
     assert any(is_block_output(name) for name in scores) and wire.kind != CONV_IBN
+
+
+def test_rule_tied_keeps_every_residual_and_expansion_and_ties_widths():
+    state = clean_state(upstream_state("seed", 11))
+    dense = MODNetConfig()
+    for round_to in (1, 8):
+        config = tied_widths(state, dense, 0.5, 0.5, round_to=round_to)
+        assert [(b.residual, b.expand) for b in config.blocks] == [(b.residual, b.expand) for b in dense.blocks]
+        assert config.width("block7") == config.width("block10") < 64
+        assert config.hr_2x == config.lr8x == 16 and config.se == 160 and config.f_1x == 8
+        assert all(config.width(group) % round_to == 0 for group in dense.groups())
+
+
+def test_rule_tied_counts_by_hand():
+    scores = np.array([0.0, 1, 2, 3, 10])
+    assert over_threshold(scores, 0.15) == 3 and over_threshold(np.ones(4), 0.5) == 4
+    assert [round_width(v, 32, round_to=8, least=2) for v in (0, 11.9, 12, 99)] == [8, 8, 16, 32]
+    assert round_width(0, 5, round_to=8, least=2) == 5 and round_width(0, 32, round_to=1, least=2) == 2
+
+
+@pytest.mark.parametrize("rule", [paper_widths, tied_widths])
+def test_scope_leaves_the_rest_dense(rule):
+    state = clean_state(upstream_state("seed", 11))
+    dense = MODNetConfig()
+    pruned = rule(state, dense, 0.5, 0.5)
+    branches, backbone = (limit_scope(dense, pruned, scope) for scope in ("branches", "backbone"))
+    assert branches.blocks == dense.blocks and branches.enc32x == 1280 and branches.hr_2x == 16
+    assert backbone.blocks == pruned.blocks and backbone.enc32x == pruned.enc32x and backbone.hr_2x == 32
+    assert limit_scope(dense, pruned, "whole") == pruned
+
+
+def test_pruning_twice_keeps_what_pruning_once_keeps():
+    dense = randomise(MODNet(tiny_config()))
+    state = dense.state_dict()
+    middle, small = (dense.config.with_widths({"hr.1x": n, "block9.hidden": 2 * n, "se": n}) for n in (6, 4))
+    once = inherit(state, dense.config, small)
+    twice = inherit(inherit(state, dense.config, middle), middle, small)
+    assert all(torch.equal(once[key], twice[key]) for key in once)
