@@ -8,43 +8,40 @@ cuts the encoder and `lr16x`, the ratio the high-resolution and fusion branches.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 import torch
 
+from src.budget import Budget, fit_budget
 from src.checkpoint import load_model, save_model, write_atomically
 from src.complexity import Complexity, complexity
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.pruning import State, check_weights, inherit
-from src.rules import RULES, SCOPES, limit_scope, paper_widths, tied_widths
+from src.pruning import check_weights, inherit
+from src.rules import RULES, SCOPES, limit_scope, widths_of
 from src.script import run_script
 
 
-def choose_widths(state: State, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str, scope: str,
-                  round_to: int) -> MODNetConfig:
-    """The pruned network's config by one of `RULES`, within one of `SCOPES`. Raises `ValueError`."""
-    if rule == "tied":
-        config = tied_widths(state, dense, ratio, threshold, round_to=round_to)
-    else:
-        config = paper_widths(state, dense, ratio, threshold)
-    return limit_scope(dense, config, scope)
-
-
 def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", scope: str = "whole",
-          round_to: int = 8, weight_replace: bool = True, prune_info: Path | None = None,
-          seed: int = 0) -> tuple[MODNet, dict, str]:
+          round_to: int = 8, budget: Budget | None = None, weight_replace: bool = True,
+          prune_info: Path | None = None, seed: int = 0) -> tuple[MODNet, dict, str]:
     """The pruned network, its pruning JSON and a Markdown report.
 
+    A `budget` finds the ratio and the threshold itself and goes with the scope `whole`.
     With `weight_replace` the kept channels bring their weights, else the network is initialised afresh from `seed`.
     Raises `ValueError` for a checkpoint or number that does not do.
     """
     dense = load_model(ckpt_path, prune_info)
     state = dense.state_dict()
     check_weights(state)
-    config = choose_widths(state, dense.config, ratio, threshold, rule=rule, scope=scope, round_to=round_to)
+    if budget is not None:
+        config, ratio, threshold = fit_budget(state, dense.config, budget, rule=rule, round_to=round_to)
+    else:
+        config = widths_of(state, dense.config, ratio, threshold, rule=rule, round_to=round_to)
+        config = limit_scope(dense.config, config, scope)
     torch.manual_seed(seed)
     pruned = MODNet(config).eval()
     if weight_replace:
@@ -52,7 +49,7 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
     before, after = complexity(dense), complexity(pruned)
     # By `ratio` the published code knows the HR width, which is the dense one where only the encoder is cut.
     info = to_prune_info(config, ratio=0.0 if scope == "backbone" else ratio, threshold=threshold, rule=rule,
-                         scope=scope, source=str(ckpt_path),
+                         scope=scope, budget=budget and budget._asdict(), source=str(ckpt_path),
                          weight_replace=weight_replace, counts={"before": before._asdict(), "after": after._asdict()})
     return pruned, info, report(dense.config, config, before, after)
 
@@ -93,6 +90,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "residual and expansion (default: %(default)s)")
     parser.add_argument("--scope", choices=SCOPES, default="whole", help="what is cut; branches leaves the encoder as it "
                         "is, backbone cuts it alone (default: %(default)s)")
+    parser.add_argument("--target-params", type=float, metavar="N", help="find ratio and threshold for at most this many "
+                        "parameters, and at most 2 %% fewer")
+    parser.add_argument("--target-macs", type=float, metavar="N",
+                        help="the same for multiply-accumulates of one 512x512 image, as deployed")
     parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
                         "%(default)s)")
     parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
@@ -101,7 +102,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="inherit the weights of the kept channels (default), or initialise afresh")
     parser.add_argument("--weight_replace", type=parse_bool, dest="weight_replace", default=argparse.SUPPRESS,
                         metavar="True|False", help="the published spelling of the same")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ("target_params", "target_macs"):
+        value = getattr(args, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            parser.error(f"--{name.replace('_', '-')} is {value}, allowed are numbers over 0")
+    if (args.target_params or args.target_macs) and args.scope != "whole":
+        parser.error("a target is met over the whole network: leave --scope out")
+    return args
 
 
 def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole") -> str:
@@ -112,10 +120,15 @@ def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "w
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    path = args.save_dir / f"{stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope)}.ckpt"
+    budget = Budget(args.target_params, args.target_macs) if args.target_params or args.target_macs else None
+    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope)
+    if budget:
+        bounds = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
+        name = "_".join(["modnet_p", *bounds, args.rule])
+    path = args.save_dir / f"{name}.ckpt"
     pruned, info, text = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule,
-                               scope=args.scope, round_to=args.round_to, weight_replace=args.weight_replace,
-                               prune_info=args.prune_info, seed=args.seed)
+                               scope=args.scope, round_to=args.round_to, budget=budget,
+                               weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
     save_model(pruned, path, info)
     write_atomically(path.with_suffix(".md"), lambda to: to.write_text(text, encoding="utf-8"))
     print(f"{text}\n{path}")

@@ -88,6 +88,16 @@ def tied_widths(state: State, dense: MODNetConfig, ratio: float, threshold: floa
     return dense.with_widths(widths)
 
 
+def widths_of(state: State, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str,
+              round_to: int = 8) -> MODNetConfig:
+    """The network that one of `RULES` makes; `round_to` is rule `tied`'s. Raises `ValueError` as the rules do."""
+    if rule not in RULES:
+        raise ValueError(f"rule is {rule!r}, allowed are {', '.join(RULES)}")
+    if rule == "paper":
+        return paper_widths(state, dense, ratio, threshold)
+    return tied_widths(state, dense, ratio, threshold, round_to=round_to)
+
+
 def limit_scope(dense: MODNetConfig, pruned: MODNetConfig, scope: str) -> MODNetConfig:
     """`pruned` with the dense widths outside `scope`: the encoder and its SE block stay for `branches`, all but them for
     `backbone`."""

@@ -25,7 +25,7 @@ def picture(tmp_path: Path) -> Path:
 
 def test_the_published_command_and_its_defaults() -> None:
     args = parse_args(["--ckpt-path", "X.ckpt", "--prune-info", "X.json"])
-    assert (args.input, args.output_dir, args.device) == (Path("data/img.jpg"), Path("result"), "cpu")
+    assert (args.input, args.output_dir, args.device) == (Path("data/img.jpg"), Path("result"), "auto")
     assert args.save == ["alpha", "cutout", "composite"]
 
 

@@ -80,3 +80,19 @@ def test_rule_tied_loses_no_residual(dense_ckpt, tmp_path, capsys):
     assert "Residual additions lost: none." in capsys.readouterr().out
     config = load_model(tmp_path / "modnet_p_ratio_0.5_thresh_0.5_tied.ckpt").config
     assert config.width("block9.hidden") % 4 == 0 and sum(block.residual for block in config.blocks) == 10
+
+
+def test_a_target_is_met_and_named(dense_ckpt, tmp_path):
+    assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--rule", "tied",
+                 "--target-macs", "3.66e9"]) == 0
+    info = json.loads((tmp_path / "modnet_p_macs_3.66e+09_tied.json").read_text())
+    assert 0.98 * 3.66e9 <= info["counts"]["after"]["macs_deploy"] <= 3.66e9
+    assert info["budget"] == {"params": None, "macs": 3.66e9}
+
+
+@pytest.mark.parametrize("args", [["--target-params", "0"], ["--target-macs", "nan"],
+                                  ["--target-params", "1e6", "--scope", "branches"]])
+def test_a_wrong_target_is_refused(dense_ckpt, capsys, args):
+    with pytest.raises(SystemExit) as stop:
+        main(["--ckpt-path", str(dense_ckpt), *args])
+    assert stop.value.code == 2 and "target" in capsys.readouterr().err

@@ -1,0 +1,149 @@
+"""From a budget of parameters or multiply-accumulates to widths; costs come from the wiring table, no network is run."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from src.models.channels import CONV, CONV_BN, CONV_IBN, DEPTHWISE, Wire, tied_group, wires
+from src.models.config import MODNetConfig
+from src.models.modnet import MODNet
+from src.pruning import State, group_scores
+from src.rules import MIN_HR_WIDTH, widths_of
+
+TOLERANCE = 0.02
+MAX_RATIO, MAX_THRESHOLD = 1 - MIN_HR_WIDTH / 32, 0.999
+
+
+class Budget(NamedTuple):
+    """Upper bounds; `None` is no bound. `macs` counts one image of 512x512 as deployed."""
+
+    params: float | None = None
+    macs: float | None = None
+
+    def share(self, config: MODNetConfig) -> float:
+        """The larger of the costs of `config` over their bounds: at most 1 is within the budget."""
+        return max(count(config) / bound for count, bound in ((params, self.params), (macs, self.macs)) if bound)
+
+
+class LayerCost(NamedTuple):
+    """Weights per pair of channels, and output positions at 512x512 in a deployed network."""
+
+    area: int
+    positions: int
+
+
+@functools.cache
+def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
+    """The cost of each layer of the dense network, by what it writes, reads and is, measured on torch's meta device."""
+    costs = {}
+    with torch.device("meta"):
+        model = MODNet().eval()
+        modules, seen = dict(model.named_modules()), {}
+        for name, module in modules.items():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(lambda _, __, out, n=name: seen.update({n: out[0, 0].numel()}))
+        model(torch.zeros(1, 3, 512, 512), inference=True)
+    for wire in wires(model.config):
+        weight = modules[wire.layer].weight
+        costs[_key(wire)] = LayerCost(weight[0, 0].numel(), seen.get(wire.layer, 0))
+    return costs
+
+
+def _key(wire: Wire) -> tuple[str, tuple[str, ...], str]:
+    return wire.writes, wire.reads, wire.kind
+
+
+def _pairs(config: MODNetConfig, wire: Wire) -> int:
+    width_in = 1 if wire.kind == DEPTHWISE else sum(config.width(group) for group in wire.reads)
+    return config.width(wire.writes) * width_in
+
+
+def macs(config: MODNetConfig) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one 512x512 image, the matte alone."""
+    return sum(_pairs(config, wire) * layer_costs()[_key(wire)].area * layer_costs()[_key(wire)].positions
+               for wire in wires(config))
+
+
+def params(config: MODNetConfig) -> int:
+    """Trained numbers of the network, all heads."""
+    total = 0
+    for wire in wires(config):
+        width = config.width(wire.writes)
+        total += _pairs(config, wire) * layer_costs()[_key(wire)].area
+        total += {CONV: width, CONV_IBN: width + 2 * (width // 2), CONV_BN: 2 * width,
+                  DEPTHWISE: 2 * width}.get(wire.kind, 0)
+    return total
+
+
+def fit_budget(state: State, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",
+               round_to: int = 8) -> tuple[MODNetConfig, float, float]:
+    """Widths within the budget and at most 2 % under it, with the ratio and threshold that lead there.
+
+    Raises `ValueError` for a budget over the dense network, under the smallest one, or that `rule` cannot come near.
+    """
+    def widths(ratio: float, threshold: float) -> MODNetConfig:
+        return widths_of(state, dense, ratio, threshold, rule=rule, round_to=round_to)
+
+    smallest = budget.share(widths(MAX_RATIO, MAX_THRESHOLD))
+    if budget.share(dense) < 1 or smallest > 1:
+        raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}, the smallest "
+                         f"that rule {rule} makes {_costs(widths(MAX_RATIO, MAX_THRESHOLD))}")
+    # Both knobs together first: 0.5 and 0.5 is the published choice.
+    found = _bisect(lambda knob: (min(knob, MAX_RATIO), knob), widths, budget)
+    if budget.share(found[0]) < 1 - TOLERANCE and rule == "paper":
+        tries = [_bisect(lambda knob, r=r: (r / 32, knob), widths, budget) for r in range(int(32 * MAX_RATIO) + 1)]
+        found = max((t for t in tries if budget.share(t[0]) <= 1), key=lambda t: budget.share(t[0]))
+        if budget.share(found[0]) < 1 - TOLERANCE:
+            raise ValueError(f"rule paper cannot come within 2 % of {_say(budget)}; the nearest has {_costs(found[0])}, "
+                             f"by ratio {found[1]:.4g} and threshold {found[2]:.4g}")
+    if rule == "tied":
+        found = (fill(state, dense, found[0], budget, round_to), *found[1:])
+    return found
+
+
+def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[float, float], MODNetConfig],
+            budget: Budget) -> tuple[MODNetConfig, float, float]:
+    """The largest network within the budget on a line of ratios and thresholds, to 12 bits."""
+    low, high = 0.001, MAX_THRESHOLD
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if budget.share(widths(*knobs(middle))) <= 1 else (middle, high)
+    return widths(*knobs(high)), *knobs(high)
+
+
+def fill(state: State, dense: MODNetConfig, config: MODNetConfig, budget: Budget, step: int) -> MODNetConfig:
+    """`config` with groups widened by `step` channels, the highest score for its cost first, while the budget lasts."""
+    ranked = {name: np.sort(scores)[::-1] for name, scores in group_scores(state, dense, dense).items()}
+    members: dict[str, list[str]] = {}
+    for group in dense.groups():
+        members.setdefault(tied_group(dense, group), []).append(group)
+    while (spent := budget.share(config)) < 1 - TOLERANCE / 4:
+        best, gain = None, 0.0
+        for leader, groups in members.items():
+            width = config.width(leader)
+            wider = min(width + step, dense.width(leader))
+            if wider == width:
+                continue
+            candidate = config.with_widths(dict.fromkeys(groups, wider))
+            share = budget.share(candidate)
+            per_cost = ranked[leader][width:wider].sum() / max(1e-9, share - spent)
+            if share <= 1 and per_cost > gain:
+                best, gain = candidate, per_cost
+        if best is None:
+            break
+        config = best
+    return config
+
+
+def _costs(config: MODNetConfig) -> str:
+    return f"{params(config) / 1e6:.3f} M parameters and {macs(config) / 1e9:.3f} GMACs"
+
+
+def _say(budget: Budget) -> str:
+    parts = [f"{budget.params:g} parameters"] if budget.params else []
+    return " and ".join(parts + ([f"{budget.macs:g} MACs as deployed"] if budget.macs else []))
