@@ -2,72 +2,92 @@
 
     python main_prune.py --ckpt_path ./pretrained/our_modnet.ckpt --ratio 0.5 --threshold 0.5
 
-writes `result/modnet_p_ratio_0.5_thresh_0.5.ckpt` with its pruning JSON and a report (.md) beside it. The threshold
-cuts the encoder and `lr16x`, the ratio the high-resolution and fusion branches.
+writes `result/modnet_p_ratio_0.5_thresh_0.5.ckpt` with its pruning JSON, a report (.md) and a picture of the widths (.png)
+beside it. The threshold cuts the encoder and `lr16x`, the ratio the high-resolution and fusion branches.
 """
 from __future__ import annotations
 
 import argparse
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from src.budget import Budget, fit_budget
 from src.checkpoint import load_model, save_model, write_atomically
-from src.complexity import Complexity, complexity
+from src.complexity import complexity
+from src.criteria import CRITERIA, filter_scores, taylor_scores
+from src.matting_dataset import MattingDataset
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.prune_report import draw_widths, pruning_table
 from src.pruning import check_weights, inherit
 from src.rules import RULES, SCOPES, limit_scope, widths_of
 from src.script import run_script
 
 
+class Pruned(NamedTuple):
+    """A pruned network with all that is said about it."""
+
+    model: MODNet
+    info: dict
+    report: str
+    dense: MODNetConfig
+
+
 def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", scope: str = "whole",
-          round_to: int = 8, budget: Budget | None = None, weight_replace: bool = True,
-          prune_info: Path | None = None, seed: int = 0) -> tuple[MODNet, dict, str]:
+          round_to: int = 8, budget: Budget | None = None, criterion: str = "l1", data_dir: Path | None = None,
+          weight_replace: bool = True, prune_info: Path | None = None, seed: int = 0) -> Pruned:
     """The pruned network, its pruning JSON and a Markdown report.
 
-    A `budget` finds the ratio and the threshold itself and goes with the scope `whole`.
-    With `weight_replace` the kept channels bring their weights, else the network is initialised afresh from `seed`.
-    Raises `ValueError` for a checkpoint or number that does not do.
+    A `budget` finds the ratio and the threshold itself and goes with the scope `whole`. With `weight_replace` the kept
+    channels bring their weights, else the network is initialised afresh from `seed`. Raises `ValueError` for a
+    checkpoint or number that does not do.
     """
     dense = load_model(ckpt_path, prune_info)
     state = dense.state_dict()
     check_weights(state)
-    if budget is not None:
-        config, ratio, threshold = fit_budget(state, dense.config, budget, rule=rule, round_to=round_to)
+    if criterion == "taylor":
+        filters = taylor_scores(dense, taylor_batches(data_dir, seed))
     else:
-        config = widths_of(state, dense.config, ratio, threshold, rule=rule, round_to=round_to)
+        filters = filter_scores(state, dense.config, criterion, seed=seed)
+    # The published widths are defined by L1; the criterion then says which channels stay.
+    sizes = filter_scores(state, dense.config) if rule == "paper" else filters
+    if budget is not None:
+        config, ratio, threshold = fit_budget(sizes, dense.config, budget, rule=rule, round_to=round_to)
+    else:
+        config = widths_of(sizes, dense.config, ratio, threshold, rule=rule, round_to=round_to)
         config = limit_scope(dense.config, config, scope)
     torch.manual_seed(seed)
     pruned = MODNet(config).eval()
     if weight_replace:
-        pruned.load_state_dict(inherit(state, dense.config, config))
+        pruned.load_state_dict(inherit(state, dense.config, config, filters=filters))
     before, after = complexity(dense), complexity(pruned)
     # By `ratio` the published code knows the HR width, which is the dense one where only the encoder is cut.
     info = to_prune_info(config, ratio=0.0 if scope == "backbone" else ratio, threshold=threshold, rule=rule,
-                         scope=scope, budget=budget and budget._asdict(), source=str(ckpt_path),
+                         scope=scope, criterion=criterion, budget=budget and budget._asdict(), source=str(ckpt_path),
                          weight_replace=weight_replace, counts={"before": before._asdict(), "after": after._asdict()})
-    return pruned, info, report(dense.config, config, before, after)
+    return Pruned(pruned, info, pruning_table(dense.config, config, before, after), dense.config)
 
 
-def report(dense: MODNetConfig, pruned: MODNetConfig, before: Complexity, after: Complexity) -> str:
-    """Markdown table of the width of each group and the counts of the network, before and after."""
-    lines = ["| channel group | before | after |", "|---|---:|---:|"]
-    lines += [f"| {group} | {dense.width(group)} | {pruned.width(group)} |" for group in dense.groups()]
-    lost = [f"block{number}" for number, (old, new) in enumerate(zip(dense.blocks, pruned.blocks, strict=True), 1)
-            if old.residual and not new.residual]
-    lines += ["", f"Residual additions lost: {', '.join(lost) or 'none'}.", "",
-              "| at 512x512 | before | after | after / before |", "|---|---:|---:|---:|"]
-    rows = (("parameters (M)", "params", 1e6), ("GMACs, with training heads", "macs_train", 1e9),
-            ("GMACs, as deployed", "macs_deploy", 1e9), ("checkpoint, fp32 (MB)", "bytes_fp32", 1e6))
-    for title, name, unit in rows:
-        old, new = getattr(before, name), getattr(after, name)
-        lines.append(f"| {title} | {old / unit:.3f} | {new / unit:.3f} | {new / old:.3f} |")
-    return "\n".join(lines) + "\n"
+def save_pruned(pruned: Pruned, path: Path) -> None:
+    """Writes the checkpoint `path`, and beside it the pruning JSON, the report (.md) and the widths (.png)."""
+    save_model(pruned.model, path, pruned.info)
+    write_atomically(path.with_suffix(".md"), lambda to: to.write_text(pruned.report, encoding="utf-8"))
+    draw_widths(pruned.dense, pruned.model.config, path.with_suffix(".png"))
+
+
+def taylor_batches(data_dir: Path | None, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Training images of a data set, at most 16, one at a time. Raises `ValueError` without a data set."""
+    if data_dir is None:
+        raise ValueError("criterion taylor needs pictures: give --data-dir")
+    dataset = MattingDataset(data_dir, size=256, seed=seed)
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:16].tolist()
+    return ({key: dataset[index][key][None] for key in ("image", "alpha", "trimap")} for index in order)
 
 
 def parse_bool(text: str) -> bool:
@@ -90,6 +110,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "residual and expansion (default: %(default)s)")
     parser.add_argument("--scope", choices=SCOPES, default="whole", help="what is cut; branches leaves the encoder as it "
                         "is, backbone cuts it alone (default: %(default)s)")
+    parser.add_argument("--criterion", choices=CRITERIA, default="l1",
+                        help="what scores a channel; taylor needs --data-dir (default: %(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="data set whose training images criterion taylor looks at")
     parser.add_argument("--target-params", type=float, metavar="N", help="find ratio and threshold for at most this many "
                         "parameters, and at most 2 %% fewer")
     parser.add_argument("--target-macs", type=float, metavar="N",
@@ -112,26 +135,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole") -> str:
+def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1") -> str:
     """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
     parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"]
-    return "_".join(parts + [rule] * (rule != "paper") + [scope] * (scope != "whole"))
+    return "_".join(parts + [rule] * (rule != "paper") + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     budget = Budget(args.target_params, args.target_macs) if args.target_params or args.target_macs else None
-    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope)
+    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion)
     if budget:
         bounds = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
-        name = "_".join(["modnet_p", *bounds, args.rule])
+        name = "_".join(["modnet_p", *bounds, args.rule] + [args.criterion] * (args.criterion != "l1"))
     path = args.save_dir / f"{name}.ckpt"
-    pruned, info, text = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule,
-                               scope=args.scope, round_to=args.round_to, budget=budget,
-                               weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
-    save_model(pruned, path, info)
-    write_atomically(path.with_suffix(".md"), lambda to: to.write_text(text, encoding="utf-8"))
-    print(f"{text}\n{path}")
+    pruned = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule, scope=args.scope,
+                   round_to=args.round_to, budget=budget, criterion=args.criterion, data_dir=args.data_dir,
+                   weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
+    save_pruned(pruned, path)
+    print(f"{pruned.report}\n{path}")
     return 0
 
 

@@ -18,10 +18,10 @@ from types import ModuleType
 import torch
 
 import main_prune
-from src.checkpoint import find_prune_info, load_model, save_model
+from src.checkpoint import find_prune_info, load_model
 from src.complexity import complexity
 from src.eval import evaluate, write_report
-from src.files import write_atomically, write_json
+from src.files import write_json
 from src.generate_portraits import generate_data_set
 from src.latency import available_devices, measure_latency
 from src.matting_dataset import has_split
@@ -50,9 +50,7 @@ def prune_step(steps: Steps, ckpt_path: Path, ratio: float, threshold: float) ->
     path = steps.folder / f"{main_prune.stem(ratio, threshold)}.ckpt"
 
     def work() -> None:
-        pruned, info, text = main_prune.prune(ckpt_path, ratio=ratio, threshold=threshold)
-        save_model(pruned, path, info)
-        write_atomically(path.with_suffix(".md"), lambda to: to.write_text(text, encoding="utf-8"))
+        main_prune.save_pruned(main_prune.prune(ckpt_path, ratio=ratio, threshold=threshold), path)
 
     steps.run("prune", work, inputs=[ckpt_path, ratio, threshold], outputs=[path, path.with_suffix(".json")])
     return path

@@ -1,18 +1,16 @@
-"""From a budget of parameters or multiply-accumulates to widths; costs come from the wiring table, no network is run."""
+"""From a budget of parameters or multiply-accumulates to widths."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
-from src.models.channels import CONV, CONV_BN, CONV_IBN, DEPTHWISE, Wire, tied_group, wires
+from src.costs import macs, params
+from src.criteria import Scores
+from src.models.channels import tied_group
 from src.models.config import MODNetConfig
-from src.models.modnet import MODNet
-from src.pruning import State, group_scores
+from src.pruning import group_scores
 from src.rules import MIN_HR_WIDTH, widths_of
 
 TOLERANCE = 0.02
@@ -30,64 +28,14 @@ class Budget(NamedTuple):
         return max(count(config) / bound for count, bound in ((params, self.params), (macs, self.macs)) if bound)
 
 
-class LayerCost(NamedTuple):
-    """Weights per pair of channels, and output positions at 512x512 in a deployed network."""
-
-    area: int
-    positions: int
-
-
-@functools.cache
-def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
-    """The cost of each layer of the dense network, by what it writes, reads and is, measured on torch's meta device."""
-    costs = {}
-    with torch.device("meta"):
-        model = MODNet().eval()
-        modules, seen = dict(model.named_modules()), {}
-        for name, module in modules.items():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.register_forward_hook(lambda _, __, out, n=name: seen.update({n: out[0, 0].numel()}))
-        model(torch.zeros(1, 3, 512, 512), inference=True)
-    for wire in wires(model.config):
-        weight = modules[wire.layer].weight
-        costs[_key(wire)] = LayerCost(weight[0, 0].numel(), seen.get(wire.layer, 0))
-    return costs
-
-
-def _key(wire: Wire) -> tuple[str, tuple[str, ...], str]:
-    return wire.writes, wire.reads, wire.kind
-
-
-def _pairs(config: MODNetConfig, wire: Wire) -> int:
-    width_in = 1 if wire.kind == DEPTHWISE else sum(config.width(group) for group in wire.reads)
-    return config.width(wire.writes) * width_in
-
-
-def macs(config: MODNetConfig) -> int:
-    """Multiply-accumulates of convolutions and linear layers for one 512x512 image, the matte alone."""
-    return sum(_pairs(config, wire) * layer_costs()[_key(wire)].area * layer_costs()[_key(wire)].positions
-               for wire in wires(config))
-
-
-def params(config: MODNetConfig) -> int:
-    """Trained numbers of the network, all heads."""
-    total = 0
-    for wire in wires(config):
-        width = config.width(wire.writes)
-        total += _pairs(config, wire) * layer_costs()[_key(wire)].area
-        total += {CONV: width, CONV_IBN: width + 2 * (width // 2), CONV_BN: 2 * width,
-                  DEPTHWISE: 2 * width}.get(wire.kind, 0)
-    return total
-
-
-def fit_budget(state: State, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",
+def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",
                round_to: int = 8) -> tuple[MODNetConfig, float, float]:
     """Widths within the budget and at most 2 % under it, with the ratio and threshold that lead there.
 
     Raises `ValueError` for a budget over the dense network, under the smallest one, or that `rule` cannot come near.
     """
     def widths(ratio: float, threshold: float) -> MODNetConfig:
-        return widths_of(state, dense, ratio, threshold, rule=rule, round_to=round_to)
+        return widths_of(filters, dense, ratio, threshold, rule=rule, round_to=round_to)
 
     smallest = budget.share(widths(MAX_RATIO, MAX_THRESHOLD))
     if budget.share(dense) < 1 or smallest > 1:
@@ -102,7 +50,7 @@ def fit_budget(state: State, dense: MODNetConfig, budget: Budget, *, rule: str =
             raise ValueError(f"rule paper cannot come within 2 % of {_say(budget)}; the nearest has {_costs(found[0])}, "
                              f"by ratio {found[1]:.4g} and threshold {found[2]:.4g}")
     if rule == "tied":
-        found = (fill(state, dense, found[0], budget, round_to), *found[1:])
+        found = (fill(filters, dense, found[0], budget, round_to), *found[1:])
     return found
 
 
@@ -116,9 +64,9 @@ def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[flo
     return widths(*knobs(high)), *knobs(high)
 
 
-def fill(state: State, dense: MODNetConfig, config: MODNetConfig, budget: Budget, step: int) -> MODNetConfig:
+def fill(filters: Scores, dense: MODNetConfig, config: MODNetConfig, budget: Budget, step: int) -> MODNetConfig:
     """`config` with groups widened by `step` channels, the highest score for its cost first, while the budget lasts."""
-    ranked = {name: np.sort(scores)[::-1] for name, scores in group_scores(state, dense, dense).items()}
+    ranked = {name: np.sort(scores)[::-1] for name, scores in group_scores(filters, dense, dense).items()}
     members: dict[str, list[str]] = {}
     for group in dense.groups():
         members.setdefault(tied_group(dense, group), []).append(group)

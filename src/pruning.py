@@ -7,18 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from src.criteria import Scores, State, filter_scores
 from src.models.channels import CONV, CONV_IBN, DEPTHWISE, LINEAR, Wire, has_expansion, tied_group, wires
 from src.models.config import MODNetConfig, is_ibn
-
-State = Mapping[str, torch.Tensor]
-
-
-def filter_l1(weight: torch.Tensor) -> np.ndarray:
-    """L1 norm of each filter of a convolution (O, I, kH, kW) or linear layer (O, I), float32 (O,), on the CPU.
-
-    Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1. Summed by NumPy as the published code does.
-    """
-    return np.abs(weight.detach().cpu().numpy()).sum(axis=tuple(range(1, weight.ndim)))
 
 
 def check_weights(state: State) -> None:
@@ -28,18 +19,18 @@ def check_weights(state: State) -> None:
             raise ValueError(f"{key} holds values that are not finite")
 
 
-def group_scores(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
-    """Score of each channel of each group, float64 (dense width,): L1 of the filters that write it; groups that
+def group_scores(filters: Scores, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
+    """Score of each channel of each group, float64 (dense width,): the scores of the filters that write it; groups that
     residuals of the `pruned` network join have one score.
 
-    Each writer's norms are divided by their mean before they are added, so that no layer of a residual chain drowns the
+    Each writer's scores are divided by their mean before they are added, so that no layer of a residual chain drowns the
     others. The linear layers of the SE block only rescale `enc32x`; its own convolution decides.
     """
     scores: dict[str, np.ndarray] = {}
     for wire in wires(dense):
         if wire.writes == "alpha" or (wire.kind == LINEAR and wire.writes == "enc32x"):
             continue
-        norms = filter_l1(state[f"{wire.layer}.weight"]).astype(np.float64)
+        norms = filters[wire.layer].astype(np.float64)
         name = scored_group(dense, pruned, wire.writes)
         scores[name] = scores.get(name, 0.0) + norms / max(norms.mean(), np.finfo(np.float64).tiny)
     return scores
@@ -108,13 +99,16 @@ def _slice_norm(state: State, wire: Wire, rows: torch.Tensor, to: Wire) -> dict[
     return vectors | {f"{new}.num_batches_tracked": state[f"{norm}.num_batches_tracked"].clone()}
 
 
-def inherit(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, torch.Tensor]:
+def inherit(state: State, dense: MODNetConfig, pruned: MODNetConfig, *,
+            filters: Scores | None = None) -> dict[str, torch.Tensor]:
     """State dict of the `pruned` network with the strongest channels of the `dense` one's weights.
 
-    Raises `ValueError` naming a group that would have to grow.
+    `filters` are the scores of the dense network's filters, L1 norms by default. Raises `ValueError` naming a group that
+    would have to grow.
     """
     for group in dense.groups():
         if pruned.width(group) > dense.width(group):
             raise ValueError(f"{group} has {dense.width(group)} channels, {pruned.width(group)} cannot be kept")
-    keep = keep_channels(group_scores(state, dense, pruned), dense, pruned)
+    filters = filter_scores(state, dense) if filters is None else filters
+    keep = keep_channels(group_scores(filters, dense, pruned), dense, pruned)
     return slice_state(state, dense, keep, pruned)

@@ -1,11 +1,12 @@
-"""Rules of pruning: from the scores of a network's channels to the widths of the pruned one. Pure functions."""
+"""Rules of pruning: from the scores of a network's filters to the widths of the pruned one. Pure functions."""
 from __future__ import annotations
 
 import numpy as np
 
+from src.criteria import Scores
 from src.models.channels import LINEAR, block_input, tied_group, wires
 from src.models.config import BRANCH_GROUPS, NUM_BLOCKS, MODNetConfig, hr_width, is_ibn, paper_config
-from src.pruning import State, filter_l1, group_scores
+from src.pruning import group_scores
 
 RULES = ("paper", "tied")
 SCOPES = ("whole", "branches", "backbone")
@@ -39,7 +40,7 @@ def adaptive_count(norms: np.ndarray, threshold: float) -> int:
     return min(count, len(norms))
 
 
-def paper_widths(state: State, dense: MODNetConfig, ratio: float, threshold: float) -> MODNetConfig:
+def paper_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float) -> MODNetConfig:
     """The network of rule `paper`: adaptive threshold for the encoder and `lr16x`, fixed ratio for the other branches.
 
     A residual survives where the dense network has it and the new widths on both sides are equal. Raises `ValueError` for
@@ -49,7 +50,7 @@ def paper_widths(state: State, dense: MODNetConfig, ratio: float, threshold: flo
     counts: dict[str, int] = {}
     for wire in wires(dense):
         if wire.kind != LINEAR:
-            count = adaptive_count(filter_l1(state[f"{wire.layer}.weight"]), threshold)
+            count = adaptive_count(filters[wire.layer], threshold)
             counts[wire.writes] = max(count, counts.get(wire.writes, 0))
     expansion = [max(1, counts[f"block{number}.hidden"] // counts[block_input(number)]) if block.expand else 1
                  for number, block in enumerate(dense.blocks, 1)]
@@ -69,7 +70,7 @@ def over_threshold(scores: np.ndarray, threshold: float) -> int:
     return len(scores) if spread == 0 else int(((scores - scores.min()) / spread >= threshold).sum())
 
 
-def tied_widths(state: State, dense: MODNetConfig, ratio: float, threshold: float, *,
+def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float, *,
                 round_to: int = 8) -> MODNetConfig:
     """The network of rule `tied`: what residuals join is cut as one, and no residual or expansion is lost.
 
@@ -79,7 +80,7 @@ def tied_widths(state: State, dense: MODNetConfig, ratio: float, threshold: floa
     check_numbers(ratio, threshold)
     if not 1 <= round_to <= 32:
         raise ValueError(f"round-to is {round_to}, allowed are whole numbers from 1 to 32")
-    scores, widths = group_scores(state, dense, dense), {}
+    scores, widths = group_scores(filters, dense, dense), {}
     for group in dense.groups():
         leader, width = tied_group(dense, group), dense.width(group)
         adaptive = group not in BRANCH_GROUPS or group in ("enc32x", "lr16x")
@@ -88,14 +89,14 @@ def tied_widths(state: State, dense: MODNetConfig, ratio: float, threshold: floa
     return dense.with_widths(widths)
 
 
-def widths_of(state: State, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str,
+def widths_of(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str,
               round_to: int = 8) -> MODNetConfig:
     """The network that one of `RULES` makes; `round_to` is rule `tied`'s. Raises `ValueError` as the rules do."""
     if rule not in RULES:
         raise ValueError(f"rule is {rule!r}, allowed are {', '.join(RULES)}")
     if rule == "paper":
-        return paper_widths(state, dense, ratio, threshold)
-    return tied_widths(state, dense, ratio, threshold, round_to=round_to)
+        return paper_widths(filters, dense, ratio, threshold)
+    return tied_widths(filters, dense, ratio, threshold, round_to=round_to)
 
 
 def limit_scope(dense: MODNetConfig, pruned: MODNetConfig, scope: str) -> MODNetConfig:

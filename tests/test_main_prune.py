@@ -21,7 +21,7 @@ def test_published_command_from_another_folder(dense_ckpt, tmp_path):
     done = run("main_prune.py", "--ckpt_path", dense_ckpt, "--ratio", 0.5, "--threshold", 0.5, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     stem = tmp_path / "result" / "modnet_p_ratio_0.5_thresh_0.5"
-    assert sorted(p.suffix for p in stem.parent.iterdir()) == [".ckpt", ".json", ".md"]
+    assert sorted(p.suffix for p in stem.parent.iterdir()) == [".ckpt", ".json", ".md", ".png"]
     info = json.loads(stem.with_name(stem.name + ".json").read_text())
     assert info["new_cfg"][0] == 16 and info["rule"] == "paper"
     model = load_model(f"{stem}.ckpt")
@@ -96,3 +96,21 @@ def test_a_wrong_target_is_refused(dense_ckpt, capsys, args):
     with pytest.raises(SystemExit) as stop:
         main(["--ckpt-path", str(dense_ckpt), *args])
     assert stop.value.code == 2 and "target" in capsys.readouterr().err
+
+
+def test_criterion_taylor_looks_at_pictures(dense_ckpt, discs, tmp_path, capsys):
+    args = ["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--criterion", "taylor"]
+    with pytest.raises(ValueError, match="taylor needs pictures"):
+        main(args)
+    assert main([*args, "--data-dir", str(discs)]) == 0
+    by_l1 = inherited(dense_ckpt, tmp_path)
+    by_taylor = load_model(tmp_path / "modnet_p_ratio_0.5_thresh_0.5_taylor.ckpt")
+    assert by_taylor.config == by_l1.config
+    key = "hr_branch.conv_hr.0.layers.0.weight"
+    assert not torch.equal(by_taylor.state_dict()[key], by_l1.state_dict()[key])
+
+
+def inherited(ckpt_path, save_dir):
+    """What the default criterion makes."""
+    assert main(["--ckpt-path", str(ckpt_path), "--save-dir", str(save_dir)]) == 0
+    return load_model(save_dir / "modnet_p_ratio_0.5_thresh_0.5.ckpt")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.checkpoint import clean_state
+from src.criteria import filter_scores
 from src.models.channels import CONV_IBN, is_block_output, tied_group, wires
 from src.models.config import MODNetConfig, is_ibn
 from src.models.modnet import MODNet
@@ -23,7 +24,7 @@ EXAMPLES = json.loads((FIXTURES / "paper_rule_examples.json").read_text())
 def test_json_equals_that_of_the_published_code(example):
     expected = example["expect"]
     state = clean_state(upstream_state("seed", example["seed"]))
-    config = paper_widths(state, MODNetConfig(), expected["ratio"], expected["threshold"])
+    config = paper_widths(filter_scores(state, MODNetConfig()), MODNetConfig(), expected["ratio"], expected["threshold"])
     info = to_prune_info(config, ratio=expected["ratio"], threshold=expected["threshold"])
     assert {key: info[key] for key in PUBLISHED_KEYS} == expected
 
@@ -43,6 +44,10 @@ def test_adaptive_count_by_hand(norms, threshold, count):
 
 def test_strongest_keeps_order_and_the_lower_index_of_a_tie():
     assert strongest(np.array([1.0, 5, 5, 0, 9]), 3).tolist() == [1, 2, 4]
+
+
+def kept(state: dict[str, torch.Tensor], dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
+    return keep_channels(group_scores(filter_scores(state, dense), dense, pruned), dense, pruned)
 
 
 def silence(model: MODNet, keep: dict[str, np.ndarray]) -> None:
@@ -82,7 +87,7 @@ def test_pruned_equals_dense_with_the_removed_channels_silenced(data, seed):
     pruned.load_state_dict(inherit(state, dense.config, config))
     for block, new in zip(dense.backbone.model.features[1:18], config.blocks, strict=True):
         block.residual = new.residual
-    silence(dense, keep_channels(group_scores(state, dense.config, config), dense.config, config))
+    silence(dense, kept(state, dense.config, config))
     image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for a, b in zip(pruned(image), dense(image), strict=True):
@@ -95,13 +100,13 @@ def test_paper_rule_on_the_full_network_equals_silencing(layout_seed):
     dense = MODNet().eval().double()
     dense.load_state_dict(clean_state(upstream_state("seed", layout_seed)))
     state = dense.state_dict()
-    config = paper_widths(state, dense.config, 0.25, 0.1)
+    config = paper_widths(filter_scores(state, dense.config), dense.config, 0.25, 0.1)
     assert all(block.expand for block in config.blocks[1:])
     pruned = MODNet(config).eval().double()
     pruned.load_state_dict(inherit(state, dense.config, config))
     for block, new in zip(dense.backbone.model.features[1:18], config.blocks, strict=True):
         block.residual = new.residual
-    silence(dense, keep_channels(group_scores(state, dense.config, config), dense.config, config))
+    silence(dense, kept(state, dense.config, config))
     image = torch.randn(1, 3, 64, 96, dtype=torch.float64)
     with torch.no_grad():
         for a, b in zip(pruned(image), dense(image), strict=True):
@@ -112,7 +117,7 @@ def test_paper_rule_on_the_full_network_equals_silencing(layout_seed):
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.95])
 def test_every_ratio_and_threshold_gives_a_network_that_loads(ratio, threshold):
     state = clean_state(upstream_state("seed", 2))
-    config = paper_widths(state, MODNetConfig(), ratio, threshold)
+    config = paper_widths(filter_scores(state, MODNetConfig()), MODNetConfig(), ratio, threshold)
     with torch.device("meta"):
         expected = {key: value.shape for key, value in MODNet(config).state_dict().items()}
     assert {key: value.shape for key, value in inherit(state, MODNetConfig(), config).items()} == expected
@@ -121,8 +126,8 @@ def test_every_ratio_and_threshold_gives_a_network_that_loads(ratio, threshold):
 def test_one_choice_of_channels_for_all_writers_and_readers():
     state = clean_state(upstream_state("seed", 11))
     dense = MODNetConfig()
-    config = paper_widths(state, dense, 0.5, 0.5)
-    keep = keep_channels(group_scores(state, dense, config), dense, config)
+    config = paper_widths(filter_scores(state, dense), dense, 0.5, 0.5)
+    keep = kept(state, dense, config)
     for number, block in enumerate(config.blocks, 1):
         if block.residual:
             assert keep[f"block{number}"].tolist() == keep[f"block{number - 1}"].tolist()
@@ -142,7 +147,7 @@ def test_the_strongest_filters_stay():
     with torch.no_grad():
         dense.hr_branch.conv_hr[0].layers[0].weight[[1, 3, 4, 6]] *= 10
     config = dense.config.with_widths({"hr.1x": 4})
-    keep = keep_channels(group_scores(dense.state_dict(), dense.config, config), dense.config, config)
+    keep = kept(dense.state_dict(), dense.config, config)
     assert keep["hr.1x"].tolist() == [1, 3, 4, 6]
 
 
@@ -160,7 +165,7 @@ def test_numbers_out_of_range_are_refused(ratio, threshold, said):
 
 
 def test_every_wire_writes_a_group_that_is_scored(tiny_model):
-    scores = group_scores(tiny_model.state_dict(), tiny_model.config, tiny_model.config)
+    scores = group_scores(filter_scores(tiny_model.state_dict(), tiny_model.config), tiny_model.config, tiny_model.config)
     for wire in wires(tiny_model.config):
         if wire.writes != "alpha":
             assert len(scores[tied_group(tiny_model.config, wire.writes)]) == tiny_model.config.width(wire.writes)
@@ -171,7 +176,7 @@ def test_rule_tied_keeps_every_residual_and_expansion_and_ties_widths():
     state = clean_state(upstream_state("seed", 11))
     dense = MODNetConfig()
     for round_to in (1, 8):
-        config = tied_widths(state, dense, 0.5, 0.5, round_to=round_to)
+        config = tied_widths(filter_scores(state, dense), dense, 0.5, 0.5, round_to=round_to)
         assert [(b.residual, b.expand) for b in config.blocks] == [(b.residual, b.expand) for b in dense.blocks]
         assert config.width("block7") == config.width("block10") < 64
         assert config.hr_2x == config.lr8x == 16 and config.se == 160 and config.f_1x == 8
@@ -189,7 +194,7 @@ def test_rule_tied_counts_by_hand():
 def test_scope_leaves_the_rest_dense(rule):
     state = clean_state(upstream_state("seed", 11))
     dense = MODNetConfig()
-    pruned = rule(state, dense, 0.5, 0.5)
+    pruned = rule(filter_scores(state, dense), dense, 0.5, 0.5)
     branches, backbone = (limit_scope(dense, pruned, scope) for scope in ("branches", "backbone"))
     assert branches.blocks == dense.blocks and branches.enc32x == 1280 and branches.hr_2x == 16
     assert backbone.blocks == pruned.blocks and backbone.enc32x == pruned.enc32x and backbone.hr_2x == 32

@@ -1,0 +1,68 @@
+"""Parameters and multiply-accumulates of a config in closed form, from the wiring table; no network is run."""
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from src.models.channels import CONV, CONV_BN, CONV_IBN, DEPTHWISE, Wire, wires
+from src.models.config import MODNetConfig
+from src.models.modnet import MODNet
+
+
+class LayerCost(NamedTuple):
+    """Weights per pair of channels, and output positions at 512x512 in a deployed network."""
+
+    area: int
+    positions: int
+
+
+@functools.cache
+def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
+    """The cost of each layer of the dense network, by what it writes, reads and is, measured on torch's meta device."""
+    costs = {}
+    with torch.device("meta"):
+        model = MODNet().eval()
+        modules, seen = dict(model.named_modules()), {}
+        for name, module in modules.items():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(lambda _, __, out, n=name: seen.update({n: out[0, 0].numel()}))
+        model(torch.zeros(1, 3, 512, 512), inference=True)
+    for wire in wires(model.config):
+        weight = modules[wire.layer].weight
+        costs[_key(wire)] = LayerCost(weight[0, 0].numel(), seen.get(wire.layer, 0))
+    return costs
+
+
+def _key(wire: Wire) -> tuple[str, tuple[str, ...], str]:
+    return wire.writes, wire.reads, wire.kind
+
+
+def _pairs(config: MODNetConfig, wire: Wire) -> int:
+    width_in = 1 if wire.kind == DEPTHWISE else sum(config.width(group) for group in wire.reads)
+    return config.width(wire.writes) * width_in
+
+
+def wire_macs(config: MODNetConfig, wire: Wire) -> int:
+    """Multiply-accumulates of one layer for one 512x512 image; 0 for the training heads."""
+    cost = layer_costs()[_key(wire)]
+    return _pairs(config, wire) * cost.area * cost.positions
+
+
+def wire_params(config: MODNetConfig, wire: Wire) -> int:
+    """Trained numbers of one layer and its norm."""
+    width = config.width(wire.writes)
+    extra = {CONV: width, CONV_IBN: width + 2 * (width // 2), CONV_BN: 2 * width, DEPTHWISE: 2 * width}
+    return _pairs(config, wire) * layer_costs()[_key(wire)].area + extra.get(wire.kind, 0)
+
+
+def macs(config: MODNetConfig) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one 512x512 image, the matte alone."""
+    return sum(wire_macs(config, wire) for wire in wires(config))
+
+
+def params(config: MODNetConfig) -> int:
+    """Trained numbers of the network, all heads."""
+    return sum(wire_params(config, wire) for wire in wires(config))
