@@ -1,6 +1,7 @@
 """The only place that reads and writes checkpoints: key clean-up, strict loading, resume state."""
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,22 @@ def load_state(path: Path) -> dict:
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}, expected a state dict")
     return state
+
+
+def save_state(state: Mapping, path: Path) -> None:
+    """Writes what `load_state` reads, in one move. Raises `OSError` naming the file if it cannot be written."""
+    try:
+        write_atomically(path, lambda to: torch.save(dict(state), to))
+    except RuntimeError as error:  # what torch says of a full disk
+        reason = str(error).partition("\n")[0]
+        raise OSError(f"cannot write {path}: {reason}") from None
+
+
+def state_bytes(state: Mapping) -> int:
+    """Size of the file that `save_state` would write."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.tell()
 
 
 def clean_key(key: str) -> str:
@@ -102,7 +119,7 @@ def save_model(model: MODNet, ckpt_path: str | Path, info: Mapping, *, half: boo
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if half:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    write_atomically(ckpt_path, lambda path: torch.save(state, path))
+    save_state(state, ckpt_path)
     write_json(sibling_json(ckpt_path), dict(info))
 
 

@@ -2,17 +2,19 @@
 from __future__ import annotations
 
 import copy
-import io
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from src.checkpoint import state_bytes
 from src.models.modnet import MODNet
 
 
 class Complexity(NamedTuple):
-    """`params` counts all heads; `macs_train` is with the two training heads, `macs_deploy` the matte alone."""
+    """`params` counts all heads; `macs_train` is with the two training heads, `macs_deploy` the matte alone; `bytes_fp32` is
+    the size of a float32 checkpoint file.
+    """
 
     params: int
     macs_train: int
@@ -39,14 +41,7 @@ def count_params(model: MODNet) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def checkpoint_bytes(model: MODNet) -> int:
-    """Size of the weights as a float32 checkpoint file."""
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    return buffer.tell()
-
-
 def complexity(model: MODNet, *, size: tuple[int, int] = (512, 512)) -> Complexity:
     """All four counts of a network; `size` is height and width of the image."""
     return Complexity(count_params(model), count_macs(model, size=size, inference=False),
-                      count_macs(model, size=size, inference=True), checkpoint_bytes(model))
+                      count_macs(model, size=size, inference=True), state_bytes(model.state_dict()))

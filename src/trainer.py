@@ -8,7 +8,6 @@ writes, into the folder of the model, `X_epochN.ckpt` + `.json` every `--save-st
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -21,24 +20,27 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 from tqdm import tqdm
 
-from src.checkpoint import find_prune_info, load_backbone, load_model, load_state, save_model
+from src.checkpoint import find_prune_info, load_backbone, load_model, load_state, save_model, save_state
 from src.eval import evaluate
-from src.files import write_atomically
 from src.losses import modnet_losses
 from src.matting_dataset import MattingDataset, has_split
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.recipe import Recipe, make_optimizer, make_schedule
 from src.script import run_script, torch_device
+from src.train_log import write_log
 
 
-class NotFiniteError(ValueError):
-    """A loss was NaN or infinite."""
+def check_finite(name: str, value: float, names: list[str]) -> None:
+    """Raises `ValueError` with the file `names` of the batch if its loss or gradient is NaN or infinite."""
+    if not math.isfinite(value):
+        raise ValueError(f"the {name} is {value} in the batch of {', '.join(names)}; the last good checkpoint is "
+                         "untouched; try a smaller --lr")
 
 
 def train_epoch(model: MODNet, loader: DataLoader, optimizer: torch.optim.Optimizer,
                 scheduler: torch.optim.lr_scheduler.LRScheduler, recipe: Recipe, *, title: str) -> dict[str, float]:
-    """One pass over `loader`; the mean of each loss. Raises `NotFiniteError` with the file names of the batch."""
+    """One pass over `loader`; the mean of each loss. Raises `ValueError` naming the files of a batch gone wrong."""
     model.train()
     device, sums, seen = next(model.parameters()).device, {}, 0
     bar = tqdm(loader, desc=title, leave=False)
@@ -50,12 +52,11 @@ def train_epoch(model: MODNet, loader: DataLoader, optimizer: torch.optim.Optimi
         losses = modnet_losses(pred, image, alpha, trimap, semantic_scale=recipe.semantic_scale,
                                detail_scale=recipe.detail_scale, matte_scale=recipe.matte_scale)
         total = losses.total
-        if not math.isfinite(total.item()):
-            names = ", ".join(loader.dataset.pairs[i].image.name for i in batch["index"].tolist())
-            raise NotFiniteError(f"the loss is {total.item()} in {title}, in the batch of {names}; the last good "
-                                 "checkpoint is untouched; try a smaller --lr")
+        names = [loader.dataset.pairs[index].image.name for index in batch["index"].tolist()]
+        check_finite("loss", total.item(), names)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
+        check_finite("gradient", torch.nn.utils.get_total_norm(p.grad for p in model.parameters()).item(), names)
         optimizer.step()
         scheduler.step()
         seen += len(image)
@@ -69,9 +70,7 @@ def make_loader(dataset: MattingDataset, recipe: Recipe, epoch: int, workers: in
     """Batches of one epoch in an order that depends on seed and epoch alone."""
     dataset.set_epoch(epoch)
     order = RandomSampler(dataset, generator=torch.Generator().manual_seed(recipe.seed * 100_003 + epoch))
-    # A last batch of one image would leave batch norm nothing to average over at the coarsest feature.
-    drop_last = len(dataset) % recipe.batch_size == 1 and len(dataset) > 1
-    return DataLoader(dataset, recipe.batch_size, sampler=order, num_workers=workers, drop_last=drop_last)
+    return DataLoader(dataset, recipe.batch_size, sampler=order, num_workers=workers)
 
 
 def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Path, workers: int = 0,
@@ -86,13 +85,17 @@ def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Pa
     optimizer = make_optimizer(model, recipe)
     steps = len(make_loader(dataset, recipe, 0, 0))
     scheduler = make_schedule(optimizer, recipe, steps)
-    state_path, log_path = Path(f"{stem}_resume.pt"), Path(f"{stem}_log.jsonl")
+    state_path = Path(f"{stem}_resume.pt")
     log = restore(state_path, model, optimizer, scheduler, recipe) if resume else []
     for epoch in range(len(log), recipe.epochs):
         start = time.perf_counter()
         loader = make_loader(dataset, recipe, epoch, workers)
-        row = {"epoch": epoch, **train_epoch(model, loader, optimizer, scheduler, recipe,
-                                             title=f"epoch {epoch}/{recipe.epochs - 1}")}
+        title = f"epoch {epoch}/{recipe.epochs - 1}"
+        try:
+            row = {"epoch": epoch, **train_epoch(model, loader, optimizer, scheduler, recipe, title=title)}
+        except KeyboardInterrupt:
+            print(f"stopped in {title}; the same command with --resume goes on there", file=sys.stderr)
+            raise
         seconds = time.perf_counter() - start
         row |= {"lr": scheduler.get_last_lr()[-1], "seconds": seconds, "images_per_second": len(dataset) / seconds}
         if validate:
@@ -102,9 +105,8 @@ def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Pa
         save_epoch(model, info, recipe, log, stem=stem, save=(epoch + 1) % save_step == 0 or epoch + 1 == recipe.epochs)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
                  "recipe": asdict(recipe), "log": log}
-        write_atomically(state_path, lambda path, state=state: torch.save(state, path))
-        write_atomically(log_path, lambda path: path.write_text("".join(json.dumps(row) + "\n" for row in log)))
-        plot_log(log, Path(f"{stem}_curves.png"))
+        save_state(state, state_path)
+        write_log(log, stem)
         print("  ".join(f"{key} {value:.5g}" for key, value in row.items()))
     return Path(f"{stem}_best.ckpt" if validate else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
 
@@ -135,26 +137,6 @@ def restore(path: Path, model: MODNet, optimizer: torch.optim.Optimizer,
         return state["log"]
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is of another run: {str(error).splitlines()[0]}") from None
-
-
-def plot_log(log: list[dict], path: Path) -> None:
-    """Losses and validation errors over the epochs, as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in log]
-    for name in ("semantic", "detail", "matte"):
-        left.plot(epochs, [row[name] for row in log], marker=".", label=name)
-    left.set(xlabel="epoch", ylabel="training loss (scaled)", yscale="log")
-    left.legend()
-    for name in ("val_mse", "val_mad"):
-        if name in log[0]:
-            right.plot(epochs, [row[name] for row in log], marker=".", label=name)
-    right.set(xlabel="epoch", ylabel="error on val")
-    if right.lines:
-        right.legend()
-    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

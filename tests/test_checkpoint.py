@@ -1,5 +1,6 @@
 """Checkpoints of all layouts become the same network; everything else is refused by name."""
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,6 +129,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_and_the_old_checkpoint_stays(tmp_path, tiny_model, monkeypatch):
+    path = tmp_path / "a.ckpt"
+    save_model(tiny_model, path, to_prune_info(tiny_model.config))
+    before = path.read_bytes()
+
+    def fail(state, to):
+        Path(to).write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match=r"cannot write .*a.ckpt: .*No space"):
+        save_model(tiny_model, path, to_prune_info(tiny_model.config))
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
 
 
 def test_json_beside_a_checkpoint_is_readable(tiny_ckpt):

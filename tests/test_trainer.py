@@ -86,6 +86,20 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_checkpoint(disc
     assert (tmp_path / "a_best.ckpt").read_bytes() == before
 
 
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(discs, tmp_path, monkeypatch):
+    model, info = fresh()
+    original = trainer.modnet_losses
+
+    def with_root_at_zero(*args, **kwargs):
+        losses = original(*args, **kwargs)
+        return losses._replace(matte=losses.matte + (0 * losses.matte).sqrt())
+
+    monkeypatch.setattr(trainer, "modnet_losses", with_root_at_zero)
+    with pytest.raises(ValueError, match=r"gradient is nan in the batch of \d\.png, \d\.png;"):
+        train(model, info, discs, RECIPE, stem=tmp_path / "a")
+    assert all(torch.isfinite(p).all() for p in model.parameters()) and not list(tmp_path.glob("a*"))
+
+
 def test_learning_rate_steps_every_quarter_as_published():
     model, _ = fresh()
     recipe = Recipe(epochs=8)

@@ -1,0 +1,34 @@
+"""The log of a training run: a JSON line an epoch, and the same as a picture."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from src.files import write_atomically
+
+
+def write_log(log: list[dict], stem: Path) -> None:
+    """Writes `<stem>_log.jsonl` and `<stem>_curves.png`."""
+    text = "".join(json.dumps(row) + "\n" for row in log)
+    write_atomically(Path(f"{stem}_log.jsonl"), lambda path: path.write_text(text, encoding="utf-8"))
+    plot_log(log, Path(f"{stem}_curves.png"))
+
+
+def plot_log(log: list[dict], path: Path) -> None:
+    """Losses and validation errors over the epochs, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in log]
+    for name in ("semantic", "detail", "matte"):
+        left.plot(epochs, [row[name] for row in log], marker=".", label=name)
+    left.set(xlabel="epoch", ylabel="training loss (scaled)", yscale="log")
+    left.legend()
+    for name in ("val_mse", "val_mad"):
+        if name in log[0]:
+            right.plot(epochs, [row[name] for row in log], marker=".", label=name)
+    right.set(xlabel="epoch", ylabel="error on val")
+    if right.lines:
+        right.legend()
+    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
