@@ -84,7 +84,7 @@ def draw_comparison(dense: Path, pruned: Path, data_dir: Path, path: Path, *, ro
         for axis, (name, model) in zip(line[2:], models.items(), strict=True):
             alpha = predict_alpha(model, image)
             axis.imshow(alpha, cmap="gray", vmin=0, vmax=1)
-            axis.set_title(f"{name}, MSE {mse(alpha, true_alpha):.4f}")
+            axis.set_title(f"{name}\nMSE {mse(alpha, true_alpha):.4f}")
         for axis in line:
             axis.axis("off")
     write_atomically(path, lambda to: figure.savefig(to, dpi=100))
