@@ -10,16 +10,18 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.utils.data import DataLoader, Subset
 
 from src.budget import Budget, fit_budget
-from src.checkpoint import load_model, save_model, write_atomically
+from src.checkpoint import load_model, save_model
 from src.complexity import complexity
 from src.criteria import CRITERIA, filter_scores, taylor_scores
+from src.files import write_text
 from src.matting_dataset import MattingDataset
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
@@ -77,17 +79,17 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
 def save_pruned(pruned: Pruned, path: Path) -> None:
     """Writes the checkpoint `path`, and beside it the pruning JSON, the report (.md) and the widths (.png)."""
     save_model(pruned.model, path, pruned.info)
-    write_atomically(path.with_suffix(".md"), lambda to: to.write_text(pruned.report, encoding="utf-8"))
+    write_text(path.with_suffix(".md"), pruned.report)
     draw_widths(pruned.dense, pruned.model.config, path.with_suffix(".png"))
 
 
-def taylor_batches(data_dir: Path | None, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def taylor_batches(data_dir: Path | None, seed: int) -> Iterable[dict[str, torch.Tensor]]:
     """Training images of a data set, at most 16, one at a time. Raises `ValueError` without a data set."""
     if data_dir is None:
         raise ValueError("criterion taylor needs pictures: give --data-dir")
     dataset = MattingDataset(data_dir, size=256, seed=seed)
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:16].tolist()
-    return ({key: dataset[index][key][None] for key in ("image", "alpha", "trimap")} for index in order)
+    return DataLoader(Subset(dataset, order))
 
 
 def parse_bool(text: str) -> bool:
@@ -135,19 +137,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1") -> str:
+def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
+         budget: Budget | None = None) -> str:
     """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
-    parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"]
-    return "_".join(parts + [rule] * (rule != "paper") + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))
+    if budget is None:
+        parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
+    else:
+        parts = ["modnet_p", *(f"{key}_{value:g}" for key, value in budget._asdict().items() if value), rule]
+    return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     budget = Budget(args.target_params, args.target_macs) if args.target_params or args.target_macs else None
-    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion)
-    if budget:
-        bounds = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
-        name = "_".join(["modnet_p", *bounds, args.rule] + [args.criterion] * (args.criterion != "l1"))
+    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion, budget=budget)
     path = args.save_dir / f"{name}.ckpt"
     pruned = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule, scope=args.scope,
                    round_to=args.round_to, budget=budget, criterion=args.criterion, data_dir=args.data_dir,

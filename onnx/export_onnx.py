@@ -18,7 +18,8 @@ import torch
 
 from src.checkpoint import load_model
 from src.files import moved_into_place
-from src.models.modnet import STRIDE, MODNet
+from src.models.config import STRIDE
+from src.models.modnet import MODNet
 from src.script import run_script
 
 TOLERANCE = 1e-4

@@ -33,6 +33,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, in one move."""
+    write_atomically(path, lambda to: to.write_text(text, encoding="utf-8"))
+
+
 def write_json(path: Path, value: object) -> None:
     """Writes `value` as indented JSON, in one move."""
-    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(value, indent=2) + "\n")

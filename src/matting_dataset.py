@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from src.preprocess import list_images, read_alpha, read_image
+from src.preprocess import list_images, normalise, read_alpha, read_image
 
 CACHE_BYTES = 4 * 2**30
 
@@ -140,5 +140,5 @@ class MattingDataset(Dataset):
         image = jitter_colours(np.ascontiguousarray(image), rng)
         alpha = np.ascontiguousarray(alpha, np.float32) / 255
         trimap = make_trimap(alpha, int(rng.integers(2, max(3, self.size // 32))))
-        return {"image": torch.from_numpy((image.astype(np.float32) - 127.5) / 127.5).permute(2, 0, 1).contiguous(),
-                "alpha": torch.from_numpy(alpha)[None], "trimap": torch.from_numpy(trimap)[None], "index": index}
+        return {"image": torch.from_numpy(normalise(image)), "alpha": torch.from_numpy(alpha)[None],
+                "trimap": torch.from_numpy(trimap)[None], "index": index}

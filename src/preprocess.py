@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from src.models.config import STRIDE
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Formats whose decoder is Pillow's own; others (EPS, ...) would start a foreign program.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B", "I;16N")
 REF_SIZE = 512
-STRIDE = 32
 # An aspect ratio above 16:1 at the reference size; the dense network needs about 2 GB for it.
 MAX_NETWORK_PIXELS = 2 ** 22
 _BAND = 64
@@ -117,8 +118,9 @@ def _area_means(picture: np.ndarray, rows: tuple[np.ndarray, np.ndarray],
     return (strips[:, right] - strips[:, left]) / count
 
 
-def _normalise(picture: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(((picture - 127.5) / 127.5).transpose(2, 0, 1)[None])
+def normalise(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) RGB in [0, 255], uint8 or float32, to (3, H, W) float32 in [-1, 1]."""
+    return np.ascontiguousarray(((picture.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1))
 
 
 def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
@@ -130,7 +132,7 @@ def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
     if height * width > MAX_NETWORK_PIXELS:
         raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} becomes {width}x{height} for the network, "
                          f"allowed are {MAX_NETWORK_PIXELS} pixels: crop it")
-    return _normalise(area_resize(image, height, width))
+    return normalise(area_resize(image, height, width))[None]
 
 
 def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -145,7 +147,7 @@ def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarr
     box = slice((height - h) // 2, (height - h) // 2 + h), slice((width - w) // 2, (width - w) // 2 + w)
     canvas = np.full((height, width, 3), 127.5, np.float32)
     canvas[box] = area_resize(image, h, w)
-    return _normalise(canvas), box
+    return normalise(canvas)[None], box
 
 
 def to_alpha(matte: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from src.models.modnet import STRIDE, MODNet
+from src.models.config import STRIDE
+from src.models.modnet import MODNet
 
 
 @dataclass(frozen=True)

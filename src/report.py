@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from src.checkpoint import load_model
-from src.files import write_atomically
+from src.files import write_atomically, write_text
 from src.matting_dataset import find_pairs, read_pair
 from src.metrics import mse
 from src.predict import predict_alpha
@@ -63,7 +63,7 @@ def write_markdown(report: dict, path: Path) -> None:
         "The Neural Compute Stick 2 needs OpenVINO 2022.3.1; not measured here.", "",
         "## Mattes", "", "![image, true alpha, dense, pruned](compare.png)", "",
         f"The paper's figures: {PAPER}. Made with `{report['command']}`.", ""]
-    write_atomically(path, lambda to: to.write_text("\n".join(lines), encoding="utf-8"))
+    write_text(path, "\n".join(lines))
 
 
 def draw_comparison(dense: Path, pruned: Path, data_dir: Path, path: Path, *, rows: int = 5) -> None:

@@ -20,7 +20,6 @@ def fingerprint(value: object) -> object:
         stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
         return hashlib.sha256(repr(stats).encode()).hexdigest()
     if isinstance(value, Path):
-        # The pruning JSON of a checkpoint says when it was made, so the weights alone decide.
         return hashlib.sha256(value.read_bytes()).hexdigest() if value.is_file() else str(value)
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from src.files import write_atomically
+from src.files import write_atomically, write_text
 
 
 def write_log(log: list[dict], stem: Path) -> None:
     """Writes `<stem>_log.jsonl` and `<stem>_curves.png`."""
-    text = "".join(json.dumps(row) + "\n" for row in log)
-    write_atomically(Path(f"{stem}_log.jsonl"), lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row) + "\n" for row in log))
     plot_log(log, Path(f"{stem}_curves.png"))
 
 

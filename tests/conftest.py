@@ -74,6 +74,14 @@ def run(script: str, *args: object, cwd: Path = ROOT, env: dict | None = None) -
                           text=True, timeout=300)
 
 
+def write_noise(path: Path, grid: tuple[int, int], size: tuple[int, int]) -> Path:
+    """A picture of smooth noise: `grid` rows and columns of random colours, enlarged to `size` width and height."""
+    path.parent.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (*grid, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC))
+    return path
+
+
 @pytest.fixture
 def tiny_model() -> MODNet:
     return randomise(MODNet(tiny_config()))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.checkpoint import clean_key, load_model, load_state, save_model, write_atomically
+from src.checkpoint import clean_key, load_model, load_state, save_model
+from src.files import write_atomically
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info

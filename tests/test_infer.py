@@ -11,16 +11,12 @@ from src.infer import main, parse_args
 from src.predict import predict_alpha
 from src.preprocess import read_image
 from src.script import run_script
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, run, write_noise
 
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "in" / "face.png"
-    path.parent.mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    cv2.imwrite(str(path), cv2.resize(noise, (540, 400), interpolation=cv2.INTER_CUBIC))
-    return path
+    return write_noise(tmp_path / "in" / "face.png", (60, 80), (540, 400))
 
 
 def test_the_published_command_and_its_defaults() -> None:

@@ -16,16 +16,12 @@ from src.checkpoint import load_model
 from src.predict import predict_alpha
 from src.preprocess import read_image, to_alpha, to_fixed_input
 from src.script import run_script
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, run, write_noise
 
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "in" / "face.png"
-    path.parent.mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    cv2.imwrite(str(path), cv2.resize(noise, (600, 120), interpolation=cv2.INTER_CUBIC))
-    return path
+    return write_noise(tmp_path / "in" / "face.png", (30, 40), (600, 120))
 
 
 @pytest.fixture

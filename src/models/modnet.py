@@ -5,10 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.models.config import RGB, MODNetConfig
+from src.models.config import RGB, STRIDE, MODNetConfig
 from src.models.mobilenetv2 import MobileNetV2
-
-STRIDE = 32
 
 
 def upsample2x(x: torch.Tensor) -> torch.Tensor:
