@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from src.budget import Budget, fit_budget
+from src.budget import Budget, fit_budget, search_budget
 from src.checkpoint import load_model, save_model
 from src.complexity import complexity
 from src.criteria import CRITERIA, filter_scores, taylor_scores
@@ -42,11 +42,13 @@ class Pruned(NamedTuple):
 
 
 def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", scope: str = "whole",
-          round_to: int = 8, budget: Budget | None = None, criterion: str = "l1", data_dir: Path | None = None,
-          weight_replace: bool = True, prune_info: Path | None = None, seed: int = 0) -> Pruned:
+          round_to: int = 8, budget: Budget | None = None, search: bool = False, criterion: str = "l1",
+          data_dir: Path | None = None, weight_replace: bool = True, prune_info: Path | None = None,
+          seed: int = 0) -> Pruned:
     """The pruned network, its pruning JSON and a Markdown report.
 
-    A `budget` finds the ratio and the threshold itself and goes with the scope `whole`. With `weight_replace` the kept
+    A `budget` finds the ratio and the threshold itself, or with `search` the width of each group, by rule `tied`; it goes
+    with the scope `whole`. With `weight_replace` the kept
     channels bring their weights, else the network is initialised afresh from `seed`. Raises `ValueError` for a
     checkpoint or number that does not do.
     """
@@ -59,7 +61,11 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
         filters = filter_scores(state, dense.config, criterion, seed=seed)
     # The published widths are defined by L1; the criterion then says which channels stay.
     sizes = filter_scores(state, dense.config) if rule == "paper" else filters
-    if budget is not None:
+    if search:
+        config = search_budget(filters, dense.config, budget, round_to=round_to)
+        # What the published keys can say of it: the HR width by the ratio, and that there was no threshold.
+        ratio, threshold = 1 - config.hr_2x / dense.config.hr_2x, 0.0
+    elif budget is not None:
         config, ratio, threshold = fit_budget(sizes, dense.config, budget, rule=rule, round_to=round_to)
     else:
         config = widths_of(sizes, dense.config, ratio, threshold, rule=rule, round_to=round_to)
@@ -71,8 +77,9 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
     before, after = complexity(dense), complexity(pruned)
     # By `ratio` the published code knows the HR width, which is the dense one where only the encoder is cut.
     info = to_prune_info(config, ratio=0.0 if scope == "backbone" else ratio, threshold=threshold, rule=rule,
-                         scope=scope, criterion=criterion, budget=budget and budget._asdict(), source=str(ckpt_path),
-                         weight_replace=weight_replace, counts={"before": before._asdict(), "after": after._asdict()})
+                         scope=scope, criterion=criterion, budget=budget and budget._asdict(), search=search,
+                         source=str(ckpt_path), weight_replace=weight_replace,
+                         counts={"before": before._asdict(), "after": after._asdict()})
     return Pruned(pruned, info, pruning_table(dense.config, config, before, after), dense.config)
 
 
@@ -108,8 +115,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="share of the HR and fusion channels to cut, from 0 to 0.875 (default: %(default)s)")
     parser.add_argument("--threshold", type=float, default=0.5,
                         help="threshold on the normalised L1 norms of the encoder, between 0 and 1 (default: %(default)s)")
-    parser.add_argument("--rule", choices=RULES, default="paper", help="paper: the published widths; tied: keeps every "
-                        "residual and expansion (default: %(default)s)")
+    parser.add_argument("--rule", choices=RULES, default=None, help="paper: the published widths; tied: keeps every "
+                        "residual and expansion (default: paper; tied with --search)")
     parser.add_argument("--scope", choices=SCOPES, default="whole", help="what is cut; branches leaves the encoder as it "
                         "is, backbone cuts it alone (default: %(default)s)")
     parser.add_argument("--criterion", choices=CRITERIA, default="l1",
@@ -119,6 +126,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "parameters, and at most 2 %% fewer")
     parser.add_argument("--target-macs", type=float, metavar="N",
                         help="the same for multiply-accumulates of one 512x512 image, as deployed")
+    parser.add_argument("--search", action="store_true", help="meet the target by a width of its own for each channel "
+                        "group, where least is lost for what is saved; rule tied")
     parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
                         "%(default)s)")
     parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
@@ -134,27 +143,34 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} is {value}, allowed are numbers over 0")
     if (args.target_params or args.target_macs) and args.scope != "whole":
         parser.error("a target is met over the whole network: leave --scope out")
+    if args.search and not (args.target_params or args.target_macs):
+        parser.error("--search needs --target-params or --target-macs")
+    if args.search and args.rule == "paper":
+        parser.error("--search goes with --rule tied: rule paper ties widths by formulas")
+    args.rule = args.rule or ("tied" if args.search else "paper")
     return args
 
 
 def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
-         budget: Budget | None = None) -> str:
+         budget: Budget | None = None, search: bool = False) -> str:
     """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
     if budget is None:
         parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
     else:
-        parts = ["modnet_p", *(f"{key}_{value:g}" for key, value in budget._asdict().items() if value), rule]
+        targets = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
+        parts = ["modnet_p", *targets, rule] + ["search"] * search
     return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     budget = Budget(args.target_params, args.target_macs) if args.target_params or args.target_macs else None
-    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion, budget=budget)
+    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion, budget=budget,
+                search=args.search)
     path = args.save_dir / f"{name}.ckpt"
     pruned = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule, scope=args.scope,
-                   round_to=args.round_to, budget=budget, criterion=args.criterion, data_dir=args.data_dir,
-                   weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
+                   round_to=args.round_to, budget=budget, search=args.search, criterion=args.criterion,
+                   data_dir=args.data_dir, weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
     save_pruned(pruned, path)
     print(f"{pruned.report}\n{path}")
     return 0

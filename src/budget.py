@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.costs import macs, params
+from src.costs import LinearCost, linear_macs, linear_params, macs, params
 from src.criteria import Scores
 from src.models.channels import tied_group
 from src.models.config import MODNetConfig
 from src.pruning import group_scores
 from src.rules import MIN_HR_WIDTH, widths_of
+from src.search import Search
 
 TOLERANCE = 0.02
 MAX_RATIO, MAX_THRESHOLD = 1 - MIN_HR_WIDTH / 32, 0.999
@@ -26,6 +27,27 @@ class Budget(NamedTuple):
     def share(self, config: MODNetConfig) -> float:
         """The larger of the costs of `config` over their bounds: at most 1 is within the budget."""
         return max(count(config) / bound for count, bound in ((params, self.params), (macs, self.macs)) if bound)
+
+
+    def exceeded(self, config: MODNetConfig) -> list[tuple[LinearCost, float]]:
+        """The costs that `config` has too much of, each with 1 over its bound as its weight."""
+        table = ((params, linear_params(), self.params), (macs, linear_macs(), self.macs))
+        return [(cost, 1 / bound) for count, cost, bound in table if bound and count(config) > bound]
+
+
+def search_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, round_to: int = 8) -> MODNetConfig:
+    """Widths within the budget that lose the least of the scores, at most 2 % under it; every residual stays.
+
+    Raises `ValueError` for a budget over the dense network or under the smallest one.
+    """
+    search = Search(filters, dense, round_to=round_to)
+    if budget.share(dense) < 1:
+        raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}")
+    while costs := budget.exceeded(search.config()):
+        if not search.step(costs):
+            raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}, the smallest "
+                             f"in steps of {round_to} channels {_costs(search.config())}")
+    return fill(filters, dense, search.config(), budget, round_to)
 
 
 def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",

@@ -19,6 +19,14 @@ class LayerCost(NamedTuple):
     positions: int
 
 
+class LinearCost(NamedTuple):
+    """A cost that is a sum over layers: of so much for each pair of an input and an output channel, and so much for each
+    output channel; layers by `wire_key`."""
+
+    per_pair: dict[tuple, float]
+    per_width: dict[tuple, float]
+
+
 @functools.cache
 def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
     """The cost of each layer of the dense network, by what it writes, reads and is, measured on torch's meta device."""
@@ -32,11 +40,11 @@ def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
         model(torch.zeros(1, 3, 512, 512), inference=True)
     for wire in wires(model.config):
         weight = modules[wire.layer].weight
-        costs[_key(wire)] = LayerCost(weight[0, 0].numel(), seen.get(wire.layer, 0))
+        costs[wire_key(wire)] = LayerCost(weight[0, 0].numel(), seen.get(wire.layer, 0))
     return costs
 
 
-def _key(wire: Wire) -> tuple[str, tuple[str, ...], str]:
+def wire_key(wire: Wire) -> tuple[str, tuple[str, ...], str]:
     return wire.writes, wire.reads, wire.kind
 
 
@@ -47,7 +55,7 @@ def _pairs(config: MODNetConfig, wire: Wire) -> int:
 
 def wire_macs(config: MODNetConfig, wire: Wire) -> int:
     """Multiply-accumulates of one layer for one 512x512 image; 0 for the training heads."""
-    cost = layer_costs()[_key(wire)]
+    cost = layer_costs()[wire_key(wire)]
     return _pairs(config, wire) * cost.area * cost.positions
 
 
@@ -55,7 +63,7 @@ def wire_params(config: MODNetConfig, wire: Wire) -> int:
     """Trained numbers of one layer and its norm."""
     width = config.width(wire.writes)
     extra = {CONV: width, CONV_IBN: width + 2 * (width // 2), CONV_BN: 2 * width, DEPTHWISE: 2 * width}
-    return _pairs(config, wire) * layer_costs()[_key(wire)].area + extra.get(wire.kind, 0)
+    return _pairs(config, wire) * layer_costs()[wire_key(wire)].area + extra.get(wire.kind, 0)
 
 
 def macs(config: MODNetConfig) -> int:
@@ -66,3 +74,15 @@ def macs(config: MODNetConfig) -> int:
 def params(config: MODNetConfig) -> int:
     """Trained numbers of the network, all heads."""
     return sum(wire_params(config, wire) for wire in wires(config))
+
+
+def linear_macs() -> LinearCost:
+    """`macs` as a linear cost."""
+    return LinearCost({key: cost.area * cost.positions for key, cost in layer_costs().items()}, {})
+
+
+def linear_params() -> LinearCost:
+    """`params` as a linear cost; the halves of an IBNorm are not rounded."""
+    extra = {CONV: 1, CONV_IBN: 2, CONV_BN: 2, DEPTHWISE: 2}
+    return LinearCost({key: cost.area for key, cost in layer_costs().items()},
+                      {key: extra.get(key[2], 0) for key in layer_costs()})

@@ -22,6 +22,12 @@ def check_numbers(ratio: float, threshold: float) -> None:
         raise ValueError(f"threshold is {threshold}, allowed are numbers between 0 and 1")
 
 
+def check_round_to(round_to: int) -> None:
+    """Raises `ValueError` for a step of widths out of range."""
+    if not 1 <= round_to <= 32:
+        raise ValueError(f"round-to is {round_to}, allowed are whole numbers from 1 to 32")
+
+
 def adaptive_count(norms: np.ndarray, threshold: float) -> int:
     """How many of a layer's filters to keep, by the published adaptive threshold.
 
@@ -78,8 +84,7 @@ def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: f
     `lr8x`, high-resolution and fusion branches keep `1 - ratio`. Widths are rounded to `round_to`. Raises `ValueError`.
     """
     check_numbers(ratio, threshold)
-    if not 1 <= round_to <= 32:
-        raise ValueError(f"round-to is {round_to}, allowed are whole numbers from 1 to 32")
+    check_round_to(round_to)
     scores, widths = group_scores(filters, dense, dense), {}
     for group in dense.groups():
         leader, width = tied_group(dense, group), dense.width(group)

@@ -113,3 +113,20 @@ def inherited(ckpt_path, save_dir):
     """What the default criterion makes."""
     assert main(["--ckpt-path", str(ckpt_path), "--save-dir", str(save_dir)]) == 0
     return load_model(save_dir / "modnet_p_ratio_0.5_thresh_0.5.ckpt")
+
+
+def test_a_search_is_named_and_loads(dense_ckpt, tmp_path, capsys):
+    assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--target-params", "1.34e6", "--target-macs",
+                 "3.66e9", "--search"]) == 0
+    path = tmp_path / "modnet_p_params_1.34e+06_macs_3.66e+09_tied_search.ckpt"
+    counts = json.loads(path.with_suffix(".json").read_text())["counts"]["after"]
+    assert counts["params"] <= 1.34e6 and counts["macs_deploy"] <= 3.66e9
+    assert sum(p.numel() for p in load_model(path).parameters()) == counts["params"]
+
+
+@pytest.mark.parametrize(("args", "said"), [(["--search"], "--search needs"),
+                                            (["--search", "--target-macs", "4e9", "--rule", "paper"], "--rule tied")])
+def test_a_search_without_target_or_by_rule_paper_is_refused(dense_ckpt, capsys, args, said):
+    with pytest.raises(SystemExit) as stop:
+        main(["--ckpt-path", str(dense_ckpt), *args])
+    assert stop.value.code == 2 and said in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""Widths that lose the least of the scores for what they save. Pure functions."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from src.costs import LinearCost, wire_key
+from src.criteria import Scores
+from src.models.channels import DEPTHWISE, Wire, tied_group, wires
+from src.models.config import MODNetConfig, is_ibn
+from src.pruning import group_scores
+from src.rules import check_round_to
+
+
+class Search:
+    """A network that gives up channels one step at a time, always where least is lost for what is saved.
+
+    What a group has lost is -log r, r the share of its scores that the channels left hold: what layers in a row let
+    through is the product of their shares. Raises `ValueError` for a `round_to` out of range.
+    """
+
+    def __init__(self, filters: Scores, dense: MODNetConfig, *, round_to: int = 8) -> None:
+        check_round_to(round_to)
+        self.dense, self.round_to = dense, round_to
+        self.leader = {group: tied_group(dense, group) for group in dense.groups()}
+        self.widths = {leader: dense.width(leader) for leader in self.leader.values()}
+        self.least = {leader: min(dense.width(leader), max(round_to, 2 if is_ibn(leader) else 1)) for leader in self.widths}
+        self.lost = {leader: losses(scores) for leader, scores in group_scores(filters, dense, dense).items()}
+        self.touching: dict[str, list[Wire]] = {leader: [] for leader in self.widths}
+        for wire in wires(dense):
+            for leader in {self.leader[group] for group in (wire.writes, *wire.reads) if group in self.leader}:
+                self.touching[leader].append(wire)
+
+    def config(self) -> MODNetConfig:
+        """The network at its present widths."""
+        return self.dense.with_widths({group: self.widths[leader] for group, leader in self.leader.items()})
+
+    def narrower(self, leader: str) -> int:
+        """The next width of a group, a multiple of `round_to`; the present one where it is the least."""
+        return max(self.least[leader], (self.widths[leader] - 1) // self.round_to * self.round_to)
+
+    def saving(self, leader: str, cost: LinearCost) -> float:
+        """What one step of a group saves of `cost`."""
+        before = sum(self._wire_cost(wire, cost, {}) for wire in self.touching[leader])
+        other = {leader: self.narrower(leader)}
+        return before - sum(self._wire_cost(wire, cost, other) for wire in self.touching[leader])
+
+    def _wire_cost(self, wire: Wire, cost: LinearCost, other: Mapping[str, int]) -> float:
+        def width(group: str) -> int:
+            leader = self.leader.get(group)
+            return self.dense.width(group) if leader is None else other.get(leader, self.widths[leader])
+
+        width_in = 1 if wire.kind == DEPTHWISE else sum(width(group) for group in wire.reads)
+        key = wire_key(wire)
+        return width(wire.writes) * (cost.per_pair.get(key, 0.0) * width_in + cost.per_width.get(key, 0.0))
+
+    def step(self, costs: Sequence[tuple[LinearCost, float]]) -> bool:
+        """Takes the best step for `costs`, pairs of a cost and its weight; `False` if none is left."""
+        prices = {}
+        for leader, width in self.widths.items():
+            to = self.narrower(leader)
+            saved = sum(weight * self.saving(leader, cost) for cost, weight in costs) if to < width else 0.0
+            if saved > 0:
+                prices[leader] = (self.lost[leader][to] - self.lost[leader][width]) / saved
+        if not prices:
+            return False
+        best = min(prices, key=prices.__getitem__)
+        self.widths[best] = self.narrower(best)
+        return True
+
+
+def losses(scores: np.ndarray) -> np.ndarray:
+    """What a group has lost at each width from 0 to C, (C + 1,): -log of the share of its scores (C,) that the strongest
+    channels hold; infinite at 0."""
+    kept = np.concatenate([[0.0], np.cumsum(np.sort(scores)[::-1])]) / scores.sum()
+    with np.errstate(divide="ignore"):
+        return -np.log(kept)
