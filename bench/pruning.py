@@ -1,0 +1,252 @@
+"""Ways to prune, side by side: same checkpoint, same multiply-accumulates, same data, same short retraining.
+
+    python bench/pruning.py --ckpt-path pretrained/our_modnet.ckpt --data-dir PORTRAITS
+
+writes `result/pruning_bench.jsonl` (a line for each run, as it ends; a run that has its line is not done again), `.json`,
+`.md` and `.png`. MSE and MAD are means over validation pictures squeezed to `--eval-size` squares.
+"""
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
+
+import cv2
+import torch
+from rivals import published_state, torch_pruned
+from torch.utils.data import default_collate
+from tqdm import tqdm
+
+from main_prune import taylor_batches
+from src.budget import Budget, fit_budget, search_budget
+from src.checkpoint import load_model
+from src.complexity import count_macs, count_params
+from src.costs import macs
+from src.criteria import CRITERIA, Scores, filter_scores, taylor_scores
+from src.files import write_atomically, write_json, write_text
+from src.losses import modnet_losses
+from src.matting_dataset import MattingDataset, find_pairs, read_pair
+from src.metrics import mad, mse
+from src.models.config import MODNetConfig
+from src.models.modnet import MODNet
+from src.preprocess import normalise
+from src.pruning import inherit
+from src.recipe import Recipe, make_optimizer, make_schedule
+from src.rules import paper_widths
+from src.script import provenance, run_script
+
+Batch = dict[str, torch.Tensor]
+PUBLISHED, RANDOM_INIT = "published code (by position)", "search, random init"
+
+
+def paper_fit(filters: Scores, dense: MODNetConfig, target: float) -> MODNetConfig:
+    """The network of rule `paper` whose multiply-accumulates come nearest to `target`, over all its HR widths."""
+    grid = (paper_widths(filters, dense, 1 - width / 32, step / 50) for width in range(4, 33) for step in range(1, 50))
+    return min(grid, key=lambda config: abs(macs(config) - target))
+
+
+def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int], MODNet]]:
+    """Name of each way to prune, and what makes its network for a number of multiply-accumulates and a seed."""
+    state, config, l1 = dense.state_dict(), dense.config, filter_scores(dense.state_dict(), dense.config)
+
+    def build(pruned: MODNetConfig, weights: dict | None, seed: int = 0) -> MODNet:
+        torch.manual_seed(seed)
+        model = MODNet(pruned)
+        if weights is not None:
+            model.load_state_dict(weights)
+        return model
+
+    def by_search(filters: Scores, target: float) -> MODNet:
+        pruned = search_budget(filters, config, Budget(macs=target))
+        return build(pruned, inherit(state, config, pruned, filters=filters))
+
+    def by_rule(pruned: MODNetConfig) -> MODNet:
+        return build(pruned, inherit(state, config, pruned, filters=l1))
+
+    def published(target: float, _: int) -> MODNet:
+        pruned = paper_fit(l1, config, target)
+        return build(pruned, published_state(state, config, pruned))
+
+    ways = {PUBLISHED: published,
+            "paper": lambda target, _: by_rule(paper_fit(l1, config, target)),
+            "tied": lambda target, _: by_rule(fit_budget(l1, config, Budget(macs=target), rule="tied")[0]),
+            "Torch-Pruning, global": lambda target, _: torch_pruned(dense, target, global_pruning=True),
+            "Torch-Pruning, local": lambda target, _: torch_pruned(dense, target, global_pruning=False),
+            RANDOM_INIT: lambda target, seed: build(search_budget(l1, config, Budget(macs=target)), None, seed)}
+    for criterion in CRITERIA:
+        if criterion == "taylor":
+            filters = taylor_scores(copy.deepcopy(dense), taylor_batches(data_dir, 0))
+        else:
+            filters = filter_scores(state, config, criterion)
+        ways[f"tied, search, {criterion}"] = lambda target, _, filters=filters: by_search(filters, target)
+    return ways
+
+
+def val_pictures(data_dir: Path, size: int, limit: int | None) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Validation pictures (1, 3, size, size) and their alphas (size, size)."""
+    pictures = []
+    for pair in find_pairs(data_dir, "val")[:limit]:
+        image, alpha = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in read_pair(pair))
+        pictures.append((torch.from_numpy(normalise(image))[None], torch.from_numpy(alpha)))
+    return pictures
+
+
+@torch.inference_mode()
+def errors(model: MODNet, pictures: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
+    """Mean MSE and MAD of a model in eval mode."""
+    pairs = [(model.eval()(image, inference=True)[2][0, 0].numpy(), alpha.numpy()) for image, alpha in pictures]
+    return {"mse": statistics.fmean(mse(*pair) for pair in pairs), "mad": statistics.fmean(mad(*pair) for pair in pairs)}
+
+
+def retrain(model: MODNet, batches: list[Batch], recipe: Recipe) -> None:
+    """One pass over `batches`, in place, with the trainer's losses, optimiser and schedule."""
+    model.train().to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, recipe)
+    scheduler = make_schedule(optimizer, recipe, len(batches))
+    for batch in batches:
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            pred = model(batch["image"].contiguous(memory_format=torch.channels_last))
+        optimizer.zero_grad(set_to_none=True)
+        modnet_losses(pred, batch["image"], batch["alpha"], batch["trimap"]).total.backward()
+        optimizer.step()
+        scheduler.step()
+
+
+def training_batches(data_dir: Path, recipe: Recipe, steps: int) -> list[Batch]:
+    """The same augmented batches for every contestant, chosen by the seed."""
+    dataset = MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed)
+    order = torch.randint(len(dataset), (steps, recipe.batch_size), generator=torch.Generator().manual_seed(recipe.seed))
+    return [default_collate([dataset[index] for index in row]) for row in order.tolist()]
+
+
+def read_rows(path: Path, setting: dict) -> list[dict]:
+    """Finished runs. Raises `ValueError` if they were made with another setting."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    for row in rows:
+        for key, value in setting.items():
+            if row["setting"][key] != value:
+                raise ValueError(f"{path} was made with {key} {row['setting'][key]}, now it is {value}: move it away")
+    return rows
+
+
+def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: int, setting: dict, path: Path) -> list[dict]:
+    """Runs what is not in `path` (.jsonl) yet, one seed after the other; all rows."""
+    rows = read_rows(path, setting)
+    done = {(row["way"], row["target"], row["seed"]) for row in rows}
+    dense, pictures = load_model(ckpt_path), val_pictures(data_dir, setting["eval_size"], setting["limit"])
+    ways, made = contestants(dense, data_dir), {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bar = tqdm(total=seeds * len(sizes) * len(ways), initial=len(done))
+    for seed in range(seeds):
+        recipe = Recipe(epochs=1, batch_size=setting["batch_size"], lr=setting["lr"], optimizer="adamw", schedule="onecycle",
+                        input_size=setting["input_size"], precision=setting["precision"], seed=seed)
+        batches = training_batches(data_dir, recipe, setting["steps"])
+        for target, (way, make) in ((target, item) for target in sizes for item in ways.items()):
+            if (way, target, seed) in done:
+                continue
+            bar.set_description(f"{target / 1e9:g} GMACs, seed {seed}, {way}")
+            key = (way, target, seed if way == RANDOM_INIT else None)
+            if key not in made:
+                made[key] = make(target, seed)
+            model = copy.deepcopy(made[key])
+            before = errors(model, pictures)
+            retrain(model, batches, recipe)
+            row = {"way": way, "target": target, "seed": seed, "before": before, "after": errors(model, pictures),
+                   "macs": count_macs(model, inference=True), "params": count_params(model), "n": len(pictures),
+                   "setting": setting}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            rows.append(row)
+            bar.update()
+    return rows
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """For each way and size the mean over the seeds, and the standard deviation of the MSE after retraining."""
+    out = []
+    for way, target in dict.fromkeys((row["way"], row["target"]) for row in rows):
+        runs = [row for row in rows if (row["way"], row["target"]) == (way, target)]
+        after = [row["after"]["mse"] for row in runs]
+        out.append({"way": way, "target": target, "seeds": len(runs), "macs": runs[0]["macs"], "params": runs[0]["params"],
+                    "mse_before": statistics.fmean(row["before"]["mse"] for row in runs),
+                    "mse_after": statistics.fmean(after), "std_after": statistics.stdev(after) if len(after) > 1 else 0.0,
+                    "mad_before": statistics.fmean(row["before"]["mad"] for row in runs),
+                    "mad_after": statistics.fmean(row["after"]["mad"] for row in runs)})
+    return out
+
+
+def table(lines: list[dict]) -> str:
+    """Markdown, a block for each size, the lowest MSE after retraining first."""
+    head = ("| way | GMACs | M parameters | MSE before | MSE retrained (std) | MAD before | MAD retrained |",
+            "|---|---:|---:|---:|---:|---:|---:|")
+    text = []
+    for target in sorted({line["target"] for line in lines}):
+        text += ["", f"**{target / 1e9:g} GMACs as deployed**", "", *head]
+        for line in sorted((line for line in lines if line["target"] == target), key=lambda line: line["mse_after"]):
+            text.append(f"| {line['way']} | {line['macs'] / 1e9:.2f} | {line['params'] / 1e6:.2f} | "
+                        f"{line['mse_before']:.4f} | {line['mse_after']:.4f} ({line['std_after']:.4f}) | {line['mad_before']:.4f} | "
+                        f"{line['mad_after']:.4f} |")
+    return "\n".join(text[1:]) + "\n"
+
+
+def draw(lines: list[dict], path: Path) -> None:
+    """Writes a PNG: MSE after retraining against multiply-accumulates, a line for each way."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axis = figure.subplots()
+    for number, way in enumerate(dict.fromkeys(line["way"] for line in lines)):
+        points = sorted((line["macs"] / 1e9, line["mse_after"], line["std_after"]) for line in lines if line["way"] == way)
+        x, y, std = zip(*points, strict=True)
+        axis.errorbar(x, y, std, label=way, color=f"C{number % 10}", linestyle="-" if "tied" in way else "--",
+                      marker="osD^v"[number // 10], capsize=3)
+    axis.set(xlabel="GMACs as deployed, 512x512", ylabel="MSE after retraining", yscale="log")
+    axis.legend(fontsize=8)
+    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt-path", type=Path, default=Path("pretrained/our_modnet.ckpt"), help="default: %(default)s")
+    parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
+    parser.add_argument("--sizes", type=float, nargs="+", default=[3.66e9, 8e9, 5.5e9, 2.5e9], metavar="MACS",
+                        help="multiply-accumulates as deployed (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=60, help="of retraining (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
+    parser.add_argument("--lr", type=float, default=1e-3, help="default: %(default)s")
+    parser.add_argument("--input-size", type=int, default=256, help="of training crops (default: %(default)s)")
+    parser.add_argument("--eval-size", type=int, default=512, help="default: %(default)s")
+    parser.add_argument("--limit", type=int, help="validate on the first N pictures only")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
+    parser.add_argument("--output-dir", type=Path, default=Path("result"), help="default: %(default)s")
+    args = parser.parse_args(argv)
+    for name in ("seeds", "steps", "limit"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name} is {getattr(args, name)}, allowed are whole numbers from 1")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    setting = {name: getattr(args, name) for name in ("steps", "batch_size", "lr", "input_size", "eval_size", "limit",
+                                                      "precision")}
+    stem = args.output_dir / "pruning_bench"
+    rows = bench(args.ckpt_path, args.data_dir, sizes=args.sizes, seeds=args.seeds, setting=setting,
+                 path=stem.with_suffix(".jsonl"))
+    lines = summary(rows)
+    write_json(stem.with_suffix(".json"), {"setting": setting, "summary": lines, "runs": rows, **provenance()})
+    write_text(stem.with_suffix(".md"), table(lines))
+    draw(lines, stem.with_suffix(".png"))
+    print(table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
