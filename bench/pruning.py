@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import statistics
 import sys
@@ -62,6 +63,12 @@ def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int
             model.load_state_dict(weights)
         return model
 
+    @functools.cache
+    def scores(criterion: str) -> Scores:
+        if criterion == "taylor":
+            return taylor_scores(copy.deepcopy(dense), taylor_batches(data_dir, 0))
+        return filter_scores(state, config, criterion)
+
     def by_search(filters: Scores, target: float) -> MODNet:
         pruned = search_budget(filters, config, Budget(macs=target))
         return build(pruned, inherit(state, config, pruned, filters=filters))
@@ -80,12 +87,16 @@ def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int
             "Torch-Pruning, local": lambda target, _: torch_pruned(dense, target, global_pruning=False),
             RANDOM_INIT: lambda target, seed: build(search_budget(l1, config, Budget(macs=target)), None, seed)}
     for criterion in CRITERIA:
-        if criterion == "taylor":
-            filters = taylor_scores(copy.deepcopy(dense), taylor_batches(data_dir, 0))
-        else:
-            filters = filter_scores(state, config, criterion)
-        ways[f"tied, search, {criterion}"] = lambda target, _, filters=filters: by_search(filters, target)
+        ways[f"tied, search, {criterion}"] = lambda target, _, name=criterion: by_search(scores(name), target)
     return ways
+
+
+def chosen(ways: dict[str, Callable], names: list[str] | None) -> dict[str, Callable]:
+    """The ways of `names`, all by default. Raises `ValueError` for an unknown name."""
+    for name in names or ():
+        if name not in ways:
+            raise ValueError(f"--ways has {name!r}, allowed are {'; '.join(ways)}")
+    return {name: ways[name] for name in names or ways}
 
 
 def val_pictures(data_dir: Path, size: int, limit: int | None) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -135,12 +146,13 @@ def read_rows(path: Path, setting: dict) -> list[dict]:
     return rows
 
 
-def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: int, setting: dict, path: Path) -> list[dict]:
+def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: int, setting: dict, path: Path,
+          names: list[str] | None = None) -> list[dict]:
     """Runs what is not in `path` (.jsonl) yet, one seed after the other; all rows."""
     rows = read_rows(path, setting)
     done = {(row["way"], row["target"], row["seed"]) for row in rows}
     dense, pictures = load_model(ckpt_path), val_pictures(data_dir, setting["eval_size"], setting["limit"])
-    ways, made = contestants(dense, data_dir), {}
+    ways, made = chosen(contestants(dense, data_dir), names), {}
     path.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=seeds * len(sizes) * len(ways), initial=len(done))
     for seed in range(seeds):
@@ -190,8 +202,8 @@ def table(lines: list[dict]) -> str:
         text += ["", f"**{target / 1e9:g} GMACs as deployed**", "", *head]
         for line in sorted((line for line in lines if line["target"] == target), key=lambda line: line["mse_after"]):
             text.append(f"| {line['way']} | {line['macs'] / 1e9:.2f} | {line['params'] / 1e6:.2f} | "
-                        f"{line['mse_before']:.4f} | {line['mse_after']:.4f} ({line['std_after']:.4f}) | {line['mad_before']:.4f} | "
-                        f"{line['mad_after']:.4f} |")
+                        f"{line['mse_before']:.4f} | {line['mse_after']:.4f} ({line['std_after']:.4f}) | "
+                        f"{line['mad_before']:.4f} | {line['mad_after']:.4f} |")
     return "\n".join(text[1:]) + "\n"
 
 
@@ -217,6 +229,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
     parser.add_argument("--sizes", type=float, nargs="+", default=[3.66e9, 8e9, 5.5e9, 2.5e9], metavar="MACS",
                         help="multiply-accumulates as deployed (default: %(default)s)")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="names of the table's first column (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=60, help="of retraining (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
@@ -239,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
                                                       "precision")}
     stem = args.output_dir / "pruning_bench"
     rows = bench(args.ckpt_path, args.data_dir, sizes=args.sizes, seeds=args.seeds, setting=setting,
-                 path=stem.with_suffix(".jsonl"))
+                 path=stem.with_suffix(".jsonl"), names=args.ways)
     lines = summary(rows)
     write_json(stem.with_suffix(".json"), {"setting": setting, "summary": lines, "runs": rows, **provenance()})
     write_text(stem.with_suffix(".md"), table(lines))

@@ -16,7 +16,7 @@ from src.pruning import strongest
 
 TOLERANCE = 0.01
 # Without a bound, global pruning asks for all channels of some layers, and Torch-Pruning then leaves those layers whole.
-MAX_RATIO = 0.9
+MAX_RATIO, GRID = 0.9, 20
 
 
 def published_state(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, torch.Tensor]:
@@ -101,16 +101,22 @@ def torch_pruned(dense: MODNet, target: float, *, global_pruning: bool) -> MODNe
 
     Raises `ValueError` if no pruning ratio gets there.
     """
-    low, high, best = 0.0, 1.0, None
-    for _ in range(14):
-        ratio = (low + high) / 2
+    tried: dict[float, tuple[float, MODNet]] = {}
+
+    def share(ratio: float) -> float:
         model = _torch_pruned(dense, ratio, global_pruning=global_pruning)
-        share = count_macs(model, inference=True) / target
-        if best is None or abs(share - 1) < abs(best[0] - 1):
-            best = share, model
-        if abs(share - 1) <= TOLERANCE / 4:
+        tried[ratio] = count_macs(model, inference=True) / target, model
+        return tried[ratio][0]
+
+    # Not monotone: a layer of which all channels are asked for stays whole. So a bracket first, from below.
+    high = next((step / GRID for step in range(1, GRID) if share(step / GRID) <= 1), None)
+    for _ in range(12 if high else 0):
+        low = max((ratio for ratio in tried if ratio < high), default=0.0)
+        if abs(tried[high][0] - 1) <= TOLERANCE / 4:
             break
-        low, high = (ratio, high) if share > 1 else (low, ratio)
+        middle = (low + high) / 2
+        high = middle if share(middle) <= 1 else high
+    best = min(tried.values(), key=lambda pair: abs(pair[0] - 1))
     if abs(best[0] - 1) > TOLERANCE:
         raise ValueError(f"Torch-Pruning comes no nearer to {target / 1e9:g} GMACs than {best[0] * target / 1e9:.3f}")
     return best[1]
