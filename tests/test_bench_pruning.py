@@ -43,7 +43,7 @@ def test_torch_pruning_meets_the_macs_and_keeps_the_batch_norms_of_the_kept_chan
     dense = randomise(MODNet(dense.with_widths({group: dense.width(group) // 2 for group in dense.groups()})))
     target = 0.5 * count_macs(dense, inference=True)
     model = torch_pruned(dense, target, global_pruning=global_pruning)
-    assert abs(count_macs(model, inference=True) / target - 1) <= 0.01
+    assert abs(count_macs(model, inference=True) / target - 1) <= 0.02
     old, new = ({name: module for name, module in m.named_modules() if isinstance(module, IBNorm)} for m in (dense, model))
     for name, norm in new.items():
         if norm.bnorm.num_features:
