@@ -8,9 +8,11 @@ beside it. The threshold cuts the encoder and `lr16x`, the ratio the high-resolu
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +22,9 @@ from torch.utils.data import DataLoader, Subset
 from src.budget import Budget, fit_budget, search_budget
 from src.checkpoint import load_model, save_model
 from src.complexity import complexity
-from src.criteria import CRITERIA, filter_scores, taylor_scores
+from src.criteria import CRITERIA, Scores, filter_scores, taylor_scores
 from src.files import write_text
+from src.latency_cost import PRECISIONS, LatencyTarget, fit_machine
 from src.matting_dataset import MattingDataset
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
@@ -30,6 +33,7 @@ from src.prune_report import draw_widths, pruning_table
 from src.pruning import check_weights, inherit
 from src.rules import RULES, SCOPES, limit_scope, widths_of
 from src.script import run_script
+from src.stepwise import add_step_options, prune_stepwise, step_recipe
 
 
 class Pruned(NamedTuple):
@@ -42,27 +46,28 @@ class Pruned(NamedTuple):
 
 
 def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper", scope: str = "whole",
-          round_to: int = 8, budget: Budget | None = None, search: bool = False, criterion: str = "l1",
-          data_dir: Path | None = None, weight_replace: bool = True, prune_info: Path | None = None,
-          seed: int = 0) -> Pruned:
+          round_to: int = 8, budget: Budget | None = None, search: bool = False,
+          latency: LatencyTarget | None = None, criterion: str = "l1", data_dir: Path | None = None,
+          weight_replace: bool = True, prune_info: Path | None = None, seed: int = 0) -> Pruned:
     """The pruned network, its pruning JSON and a Markdown report.
 
-    A `budget` finds the ratio and the threshold itself, or with `search` the width of each group, by rule `tied`; it goes
-    with the scope `whole`. With `weight_replace` the kept
-    channels bring their weights, else the network is initialised afresh from `seed`. Raises `ValueError` for a
-    checkpoint or number that does not do.
+    A `budget` finds the ratio and the threshold itself, or with `search` the width of each group, by rule `tied`; a
+    `latency` always searches. Both go with the scope `whole`. With `weight_replace` the kept channels bring their
+    weights, else the network is initialised afresh from `seed`. Raises `ValueError` for a checkpoint or number that
+    does not do.
     """
     dense = load_model(ckpt_path, prune_info)
     state = dense.state_dict()
     check_weights(state)
-    if criterion == "taylor":
-        filters = taylor_scores(dense, taylor_batches(data_dir, seed))
-    else:
-        filters = filter_scores(state, dense.config, criterion, seed=seed)
+    filters = score(dense, criterion, data_dir=data_dir, seed=seed)
     # The published widths are defined by L1; the criterion then says which channels stay.
     sizes = filter_scores(state, dense.config) if rule == "paper" else filters
-    if search:
+    measured = None
+    if latency is not None:
+        config, measured = fit_machine(filters, dense.config, latency, round_to=round_to)
+    elif search:
         config = search_budget(filters, dense.config, budget, round_to=round_to)
+    if search or latency:
         # What the published keys can say of it: the HR width by the ratio, and that there was no threshold.
         ratio, threshold = 1 - config.hr_2x / dense.config.hr_2x, 0.0
     elif budget is not None:
@@ -78,9 +83,17 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
     # By `ratio` the published code knows the HR width, which is the dense one where only the encoder is cut.
     info = to_prune_info(config, ratio=0.0 if scope == "backbone" else ratio, threshold=threshold, rule=rule,
                          scope=scope, criterion=criterion, budget=budget and budget._asdict(), search=search,
-                         source=str(ckpt_path), weight_replace=weight_replace,
+                         latency=latency and {**latency._asdict(), "measured": measured}, source=str(ckpt_path),
+                         weight_replace=weight_replace,
                          counts={"before": before._asdict(), "after": after._asdict()})
     return Pruned(pruned, info, pruning_table(dense.config, config, before, after), dense.config)
+
+
+def score(model: MODNet, criterion: str, *, data_dir: Path | None = None, seed: int = 0) -> Scores:
+    """Scores of the filters of a network by one of `CRITERIA`. Raises `ValueError` for taylor without a data set."""
+    if criterion == "taylor":
+        return taylor_scores(model, taylor_batches(data_dir, seed))
+    return filter_scores(model.state_dict(), model.config, criterion, seed=seed)
 
 
 def save_pruned(pruned: Pruned, path: Path) -> None:
@@ -121,13 +134,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "is, backbone cuts it alone (default: %(default)s)")
     parser.add_argument("--criterion", choices=CRITERIA, default="l1",
                         help="what scores a channel; taylor needs --data-dir (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="data set whose training images criterion taylor looks at")
+    parser.add_argument("--data-dir", type=Path, help="data set that criterion taylor looks at, and that --steps trains on")
     parser.add_argument("--target-params", type=float, metavar="N", help="find ratio and threshold for at most this many "
                         "parameters, and at most 2 %% fewer")
     parser.add_argument("--target-macs", type=float, metavar="N",
                         help="the same for multiply-accumulates of one 512x512 image, as deployed")
+    parser.add_argument("--target-latency", type=float, metavar="MS", help="search for a network that OpenVINO runs in at "
+                        "most this many milliseconds on this CPU (one 512x512 image), and at most 5 %% less; rule tied")
+    parser.add_argument("--threads", type=int, default=2, help="for --target-latency (default: %(default)s)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                        help="of the computation, for --target-latency (default: %(default)s)")
     parser.add_argument("--search", action="store_true", help="meet the target by a width of its own for each channel "
                         "group, where least is lost for what is saved; rule tied")
+    add_step_options(parser)
     parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
                         "%(default)s)")
     parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
@@ -137,40 +156,59 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weight_replace", type=parse_bool, dest="weight_replace", default=argparse.SUPPRESS,
                         metavar="True|False", help="the published spelling of the same")
     args = parser.parse_args(argv)
-    for name in ("target_params", "target_macs"):
+    for name in ("target_params", "target_macs", "target_latency", "threads"):
         value = getattr(args, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             parser.error(f"--{name.replace('_', '-')} is {value}, allowed are numbers over 0")
-    if (args.target_params or args.target_macs) and args.scope != "whole":
+    if args.target_latency and (args.target_params or args.target_macs):
+        parser.error("--target-latency goes without --target-params and --target-macs")
+    if (args.target_params or args.target_macs or args.target_latency) and args.scope != "whole":
         parser.error("a target is met over the whole network: leave --scope out")
-    if args.search and not (args.target_params or args.target_macs):
+    searched = args.search or args.target_latency is not None
+    if args.search and not (args.target_latency or args.target_params or args.target_macs):
         parser.error("--search needs --target-params or --target-macs")
-    if args.search and args.rule == "paper":
-        parser.error("--search goes with --rule tied: rule paper ties widths by formulas")
-    args.rule = args.rule or ("tied" if args.search else "paper")
+    if searched and args.rule == "paper":
+        parser.error("a search goes with --rule tied: rule paper ties widths by formulas")
+    args.rule = args.rule or ("tied" if searched else "paper")
     return args
 
 
 def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
-         budget: Budget | None = None, search: bool = False) -> str:
+         budget: Budget | None = None, search: bool = False, latency: LatencyTarget | None = None,
+         steps: int = 0) -> str:
     """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
-    if budget is None:
+    if latency is not None:
+        parts = [f"modnet_p_latency_{latency.milliseconds:g}ms_{latency.threads}_threads_{latency.precision}", rule]
+    elif budget is None:
         parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
     else:
         targets = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
         parts = ["modnet_p", *targets, rule] + ["search"] * search
+    parts += [f"{steps}_steps"] * (steps > 0)
     return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    recipe = step_recipe(args)
     budget = Budget(args.target_params, args.target_macs) if args.target_params or args.target_macs else None
+    latency = None
+    if args.target_latency:
+        latency = LatencyTarget(args.target_latency, args.threads, args.precision)
+    if args.steps and args.data_dir is None:
+        raise ValueError("--steps needs pictures to retrain on: give --data-dir")
     name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion, budget=budget,
-                search=args.search)
+                search=args.search, latency=latency, steps=args.steps)
     path = args.save_dir / f"{name}.ckpt"
     pruned = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule, scope=args.scope,
-                   round_to=args.round_to, budget=budget, search=args.search, criterion=args.criterion,
+                   round_to=args.round_to, budget=budget, search=args.search, latency=latency, criterion=args.criterion,
                    data_dir=args.data_dir, weight_replace=args.weight_replace, prune_info=args.prune_info, seed=args.seed)
+    if args.steps:
+        model = prune_stepwise(load_model(args.ckpt_path, args.prune_info), pruned.model.config, args.data_dir,
+                               steps=args.steps, recipe=recipe, stem=path.with_suffix(""), info=pruned.info,
+                               scores=functools.partial(score, criterion=args.criterion, data_dir=args.data_dir,
+                                                        seed=args.seed), resume=args.resume)
+        pruned = pruned._replace(model=model, info={**pruned.info, "steps": args.steps, "training": asdict(recipe)})
     save_pruned(pruned, path)
     print(f"{pruned.report}\n{path}")
     return 0

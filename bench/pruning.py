@@ -31,6 +31,7 @@ from src.complexity import count_macs, count_params
 from src.costs import macs
 from src.criteria import CRITERIA, Scores, filter_scores, taylor_scores
 from src.files import write_atomically, write_json, write_text
+from src.latency_cost import profile_cost, search_path
 from src.losses import modnet_losses
 from src.matting_dataset import MattingDataset, find_pairs, read_pair
 from src.metrics import mad, mse
@@ -86,6 +87,8 @@ def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int
             "Torch-Pruning, global": lambda target, _: torch_pruned(dense, target, global_pruning=True),
             "Torch-Pruning, local": lambda target, _: torch_pruned(dense, target, global_pruning=False),
             RANDOM_INIT: lambda target, seed: build(search_budget(l1, config, Budget(macs=target)), None, seed)}
+    ways["tied, search by latency"] = lambda target, _: by_rule(next(
+        step for step in search_path(l1, config, profile_cost(config, threads=1)) if macs(step) <= target))
     for criterion in CRITERIA:
         ways[f"tied, search, {criterion}"] = lambda target, _, name=criterion: by_search(scores(name), target)
     return ways

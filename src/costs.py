@@ -86,3 +86,9 @@ def linear_params() -> LinearCost:
     extra = {CONV: 1, CONV_IBN: 2, CONV_BN: 2, DEPTHWISE: 2}
     return LinearCost({key: cost.area for key, cost in layer_costs().items()},
                       {key: extra.get(key[2], 0) for key in layer_costs()})
+
+
+def linear_total(config: MODNetConfig, cost: LinearCost) -> float:
+    """A linear cost of a network."""
+    return sum(_pairs(config, wire) * cost.per_pair.get(wire_key(wire), 0.0)
+               + config.width(wire.writes) * cost.per_width.get(wire_key(wire), 0.0) for wire in wires(config))

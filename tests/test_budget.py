@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from src.budget import Budget, fit_budget, search_budget
 from src.checkpoint import clean_state
 from src.complexity import complexity
-from src.costs import LinearCost, linear_macs, linear_params, macs, params, wire_key
+from src.costs import linear_macs, linear_params, linear_total, macs, params
 from src.criteria import filter_scores
-from src.models.channels import DEPTHWISE, wires
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.rules import RULES
@@ -48,20 +47,10 @@ def test_losses_by_hand():
     assert losses(np.array([1.0, 3.0, 4.0])) == pytest.approx([np.inf, np.log(2), np.log(8 / 7), 0])
 
 
-def total(config: MODNetConfig, cost: LinearCost) -> float:
-    """A linear cost summed layer by layer."""
-    out = 0.0
-    for wire in wires(config):
-        width_in = 1 if wire.kind == DEPTHWISE else sum(config.width(group) for group in wire.reads)
-        key = wire_key(wire)
-        out += config.width(wire.writes) * (cost.per_pair[key] * width_in + cost.per_width.get(key, 0.0))
-    return out
-
-
 @pytest.mark.parametrize(("cost", "count"), [(linear_macs(), macs), (linear_params(), params)])
 def test_linear_costs_equal_the_counts_at_even_widths(cost, count):
     for config in (MODNetConfig(), tiny_config()):
-        assert total(config, cost) == count(config)
+        assert linear_total(config, cost) == count(config)
 
 
 @pytest.mark.parametrize("leader", ["stem", "block4", "block16.hidden", "enc32x", "se", "lr8x", "hr.2x", "f.1x"])

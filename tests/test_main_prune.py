@@ -6,6 +6,7 @@ import torch
 
 from main_prune import main
 from src.checkpoint import load_model, save_model
+from src.costs import linear_macs, macs
 from src.models.prune_info import PUBLISHED_KEYS, from_prune_info, to_prune_info
 from tests.conftest import run, upstream_state
 
@@ -125,8 +126,24 @@ def test_a_search_is_named_and_loads(dense_ckpt, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("args", "said"), [(["--search"], "--search needs"),
-                                            (["--search", "--target-macs", "4e9", "--rule", "paper"], "--rule tied")])
+                                            (["--search", "--target-macs", "4e9", "--rule", "paper"], "--rule tied"),
+                                            (["--target-latency", "20", "--rule", "paper"], "--rule tied"),
+                                            (["--target-latency", "20", "--target-macs", "4e9"], "goes without"),
+                                            (["--target-latency", "nan"], "--target-latency is nan")])
 def test_a_search_without_target_or_by_rule_paper_is_refused(dense_ckpt, capsys, args, said):
     with pytest.raises(SystemExit) as stop:
         main(["--ckpt-path", str(dense_ckpt), *args])
     assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_latency_target_is_met_and_said(dense_ckpt, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("src.latency_cost.profile_cost", lambda config, **options: linear_macs())
+    monkeypatch.setattr("src.latency_cost.measure_ms", lambda config, **options: macs(config) / 1e8)
+    args = ["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path)]
+    assert main([*args, "--target-latency", "40", "--threads", "1"]) == 0
+    info = json.loads((tmp_path / "modnet_p_latency_40ms_1_threads_fp32_tied.json").read_text())
+    assert 38 <= info["latency"]["measured"] <= 40 and info["rule"] == "tied"
+    assert info["latency"]["measured"] == info["counts"]["after"]["macs_deploy"] / 1e8
+    with pytest.raises(ValueError, match="target-latency is 500 ms, possible here are .* to 154.7"):
+        main([*args, "--target-latency", "500"])
