@@ -94,6 +94,43 @@ def test_pruned_equals_dense_with_the_removed_channels_silenced(data, seed):
             assert (a - b).abs().max() < 1e-5
 
 
+def kill(model: MODNet, keep: dict[str, np.ndarray]) -> None:
+    """Makes every channel that is not in `keep` dead: no filter, no norm, nothing comes out of it."""
+    state = model.state_dict()
+    for wire in wires(model.config):
+        dead = np.setdiff1d(np.arange(model.config.width(wire.writes)), keep[wire.writes])
+        # The second linear layer of the SE block weighs channels and does not make them.
+        if wire.writes == "alpha" or wire.layer.endswith("fc.2"):
+            continue
+        state[f"{wire.layer}.weight"][dead] = 0
+        if f"{wire.layer}.bias" in state:
+            state[f"{wire.layer}.bias"][dead] = 0
+        if wire.norm:
+            norm = f"{wire.norm}.bnorm" if wire.kind == CONV_IBN else wire.norm
+            for name in ("weight", "bias", "running_mean"):
+                vector = state[f"{norm}.{name}"]
+                vector[dead[dead < len(vector)]] = 0
+
+
+@settings(max_examples=10, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 99), height=st.integers(1, 3), width=st.integers(1, 3))
+def test_a_network_whose_removed_channels_are_dead_gives_the_same_matte(data, seed, height, width):
+    dense = randomise(MODNet(tiny_config()), seed)
+    rng, leaders = np.random.default_rng(seed), {}
+    for group in dense.config.groups():
+        least = 2 if is_ibn(group) else 1
+        leaders.setdefault(tied_group(dense.config, group), data.draw(st.integers(least, dense.config.width(group))))
+    config = dense.config.with_widths({g: leaders[tied_group(dense.config, g)] for g in dense.config.groups()})
+    keep = keep_channels({g: rng.random(dense.config.width(g)) for g in dense.config.groups()}, dense.config, config)
+    kill(dense, keep)
+    pruned = MODNet(config).eval()
+    pruned.load_state_dict(inherit(dense.state_dict(), dense.config, config))
+    image = torch.randn(1, 3, 32 * height, 32 * width, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for a, b in zip(pruned(image), dense(image), strict=True):
+            assert (a - b).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("layout_seed", [2, 11])
 def test_paper_rule_on_the_full_network_equals_silencing(layout_seed):
     # In float64: the rounding of a random network of this depth would hide a small mistake.
