@@ -149,7 +149,7 @@ def read_rows(path: Path, setting: dict) -> list[dict]:
     return rows
 
 
-def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: int, setting: dict, path: Path,
+def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: list[int], setting: dict, path: Path,
           names: list[str] | None = None) -> list[dict]:
     """Runs what is not in `path` (.jsonl) yet, one seed after the other; all rows."""
     rows = read_rows(path, setting)
@@ -157,8 +157,8 @@ def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: int, se
     dense, pictures = load_model(ckpt_path), val_pictures(data_dir, setting["eval_size"], setting["limit"])
     ways, made = chosen(contestants(dense, data_dir), names), {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=seeds * len(sizes) * len(ways), initial=len(done))
-    for seed in range(seeds):
+    bar = tqdm(total=len(seeds) * len(sizes) * len(ways), initial=len(done))
+    for seed in seeds:
         recipe = Recipe(epochs=1, batch_size=setting["batch_size"], lr=setting["lr"], optimizer="adamw", schedule="onecycle",
                         input_size=setting["input_size"], precision=setting["precision"], seed=seed)
         batches = training_batches(data_dir, recipe, setting["steps"])
@@ -233,7 +233,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=float, nargs="+", default=[3.66e9, 8e9, 5.5e9, 2.5e9], metavar="MACS",
                         help="multiply-accumulates as deployed (default: %(default)s)")
     parser.add_argument("--ways", nargs="+", metavar="WAY", help="names of the table's first column (default: all)")
-    parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the batches; the .jsonl of runs "
+                        "with other seeds can be joined (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=60, help="of retraining (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--lr", type=float, default=1e-3, help="default: %(default)s")
@@ -243,7 +244,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     parser.add_argument("--output-dir", type=Path, default=Path("result"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    for name in ("seeds", "steps", "limit"):
+    for name in ("steps", "limit"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}, allowed are whole numbers from 1")
     return args

@@ -17,29 +17,19 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import load_model
+from src.deploy_graph import MatteOnly, deploy
 from src.files import moved_into_place
 from src.models.config import STRIDE
-from src.models.modnet import MODNet
 from src.script import run_script
 
 TOLERANCE = 1e-4
 # Networks of random weights amplify rounding beyond that: four times what torch differs from itself is allowed too.
 ROUNDINGS = 4
+GRAPHS = ("deploy", "plain")
 OPSETS = range(11, 21)
 TRACED_SIZE, COMPARED_SIZE = (1, 3, 256, 256), (2, 3, 192, 320)
 STATIC_SIZE = (512, 512)
 FREE_AXES = {0: "batch", 2: "height", 3: "width"}
-
-
-class MatteOnly(torch.nn.Module):
-    """Image (N, 3, H, W) to matte (N, 1, H, W): a MODNet without its training heads."""
-
-    def __init__(self, model: MODNet) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.model(image, inference=True)[2]
 
 
 def write_onnx(network: MatteOnly, path: Path, *, shape: tuple[int, ...], opset: int, static: bool) -> None:
@@ -78,17 +68,18 @@ def difference(network: MatteOnly, path: Path, image: torch.Tensor) -> float:
 
 
 def export_onnx(ckpt_path: Path, prune_info: Path | None = None, *, output_path: Path, opset: int = 11,
-                static_size: tuple[int, int] | None = None) -> float:
+                static_size: tuple[int, int] | None = None, graph: str = "deploy") -> float:
     """Writes `output_path`; the largest difference from the network at another size (static: at another input).
 
     Raises `ValueError` if that is over `TOLERANCE` and over `ROUNDINGS` times the rounding of the network itself,
-    and for an opset or size that cannot be; nothing is written then.
+    and for an opset or size that cannot be; nothing is written then. `graph` is one of `GRAPHS`.
     """
     check_export(output_path, opset, static_size)
     network = MatteOnly(load_model(ckpt_path, prune_info)).eval()
+    written = deploy(network.model) if graph == "deploy" else network
     shape = (1, 3, *static_size) if static_size else TRACED_SIZE
     with moved_into_place(output_path) as temporary:
-        write_onnx(network, temporary, shape=shape, opset=opset, static=static_size is not None)
+        write_onnx(written, temporary, shape=shape, opset=opset, static=static_size is not None)
         image = random_image(shape if static_size else COMPARED_SIZE)
         worst = difference(network, temporary, image)
         if not worst <= TOLERANCE and not worst <= (allowed := max(TOLERANCE, ROUNDINGS * rounding(network, image))):
@@ -115,6 +106,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s)")
     parser.add_argument("--static", type=int, nargs="*", metavar="PIXELS",
                         help="fix batch 1 and this height and width (alone: 512 512; left out: all three are free)")
+    parser.add_argument("--graph", choices=GRAPHS, default="deploy", help="deploy: batch norms folded, no split and "
+                        "concat in IBNorm; plain: the operators of the training graph (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.static and len(args.static) != 2:
         parser.error(f"--static has {len(args.static)} number, allowed are none or height and width")
@@ -126,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     output_path = args.output_path or args.ckpt_path.with_suffix(".onnx")
     static_size = None if args.static is None else tuple(args.static or STATIC_SIZE)
     worst = export_onnx(args.ckpt_path, args.prune_info, output_path=output_path, opset=args.opset,
-                        static_size=static_size)
+                        static_size=static_size, graph=args.graph)
     print(f"{output_path}: opset {args.opset}, {'x'.join(map(str, static_size)) if static_size else 'any size'}, "
           f"{output_path.stat().st_size} bytes, max difference from the network {worst:.2e}"
           f"{', within the rounding of float32 in this network' if worst > TOLERANCE else ''}")

@@ -1,7 +1,6 @@
 """What each layer costs in milliseconds of OpenVINO on this machine, and widths for a target in milliseconds."""
 from __future__ import annotations
 
-import copy
 import functools
 import statistics
 import time
@@ -10,13 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
 from src.costs import LinearCost, linear_total, wire_key
 from src.criteria import Scores
-from src.models.channels import CONV_BN, CONV_IBN, DEPTHWISE, LINEAR, tied_group, wires
+from src.deploy_graph import deploy
+from src.models.channels import CONV_IBN, DEPTHWISE, LINEAR, tied_group, wires
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.openvino_matting import import_openvino
@@ -40,29 +38,13 @@ class LatencyTarget(NamedTuple):
     precision: str = "fp32"
 
 
-class FoldedMatte(nn.Module):
-    """Image to matte with the encoder's batch norms folded into its convolutions; a copy."""
-
-    def __init__(self, model: MODNet) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(model).eval()
-        for wire in wires(model.config):
-            if wire.kind in (CONV_BN, DEPTHWISE):
-                conv, norm = self.model.get_submodule(wire.layer), self.model.get_submodule(wire.norm)
-                self.model.set_submodule(wire.layer, fuse_conv_bn_eval(conv, norm))
-                self.model.set_submodule(wire.norm, nn.Identity())
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.model(image, inference=True)[2]
-
-
 def compile_config(config: MODNetConfig, *, threads: int, precision: str, profile: bool = False) -> CompiledModel:
     """A network of random weights, compiled for one 512x512 image on the CPU."""
     openvino = import_openvino()
     with warnings.catch_warnings():
         # torch calls the tracer that OpenVINO's converter uses deprecated.
         warnings.simplefilter("ignore")
-        network = openvino.convert_model(FoldedMatte(MODNet(config)), example_input=torch.zeros(1, 3, 64, 64))
+        network = openvino.convert_model(deploy(MODNet(config)), example_input=torch.zeros(1, 3, 64, 64))
     network.reshape([1, 3, *SIZE])
     options = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "INFERENCE_NUM_THREADS": threads,
                "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profile}
