@@ -64,9 +64,9 @@ def prune(ckpt_path: Path, *, ratio: float, threshold: float, rule: str = "paper
     sizes = filter_scores(state, dense.config) if rule == "paper" else filters
     measured = None
     if latency is not None:
-        config, measured = fit_machine(filters, dense.config, latency, round_to=round_to)
+        config, measured = fit_machine(dense.config, latency, round_to=round_to)
     elif search:
-        config = search_budget(filters, dense.config, budget, round_to=round_to)
+        config = search_budget(dense.config, budget, round_to=round_to)
     if search or latency:
         # What the published keys can say of it: the HR width by the ratio, and that there was no threshold.
         ratio, threshold = 1 - config.hr_2x / dense.config.hr_2x, 0.0

@@ -71,7 +71,7 @@ def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int
         return filter_scores(state, config, criterion)
 
     def by_search(filters: Scores, target: float) -> MODNet:
-        pruned = search_budget(filters, config, Budget(macs=target))
+        pruned = search_budget(config, Budget(macs=target))
         return build(pruned, inherit(state, config, pruned, filters=filters))
 
     def by_rule(pruned: MODNetConfig) -> MODNet:
@@ -86,9 +86,9 @@ def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int
             "tied": lambda target, _: by_rule(fit_budget(l1, config, Budget(macs=target), rule="tied")[0]),
             "Torch-Pruning, global": lambda target, _: torch_pruned(dense, target, global_pruning=True),
             "Torch-Pruning, local": lambda target, _: torch_pruned(dense, target, global_pruning=False),
-            RANDOM_INIT: lambda target, seed: build(search_budget(l1, config, Budget(macs=target)), None, seed)}
+            RANDOM_INIT: lambda target, seed: build(search_budget(config, Budget(macs=target)), None, seed)}
     ways["tied, search by latency"] = lambda target, _: by_rule(next(
-        step for step in search_path(l1, config, profile_cost(config, threads=1)) if macs(step) <= target))
+        step for step in search_path(config, profile_cost(config, threads=1)) if macs(step) <= target))
     for criterion in CRITERIA:
         ways[f"tied, search, {criterion}"] = lambda target, _, name=criterion: by_search(scores(name), target)
     return ways

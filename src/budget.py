@@ -8,7 +8,7 @@ import numpy as np
 
 from src.costs import LinearCost, linear_macs, linear_params, macs, params
 from src.criteria import Scores
-from src.models.channels import tied_group
+from src.models.channels import tied_group, wires
 from src.models.config import MODNetConfig
 from src.pruning import group_scores
 from src.rules import MIN_HR_WIDTH, widths_of
@@ -35,19 +35,20 @@ class Budget(NamedTuple):
         return [(cost, 1 / bound) for count, cost, bound in table if bound and count(config) > bound]
 
 
-def search_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, round_to: int = 8) -> MODNetConfig:
-    """Widths within the budget that lose the least of the scores, at most 2 % under it; every residual stays.
+def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8) -> MODNetConfig:
+    """Widths within the budget that lose the least (`Search`), at most 2 % under it; every residual stays.
 
     Raises `ValueError` for a budget over the dense network or under the smallest one.
     """
-    search = Search(filters, dense, round_to=round_to)
+    search = Search(dense, round_to=round_to)
     if budget.share(dense) < 1:
         raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}")
     while costs := budget.exceeded(search.config()):
         if not search.step(costs):
             raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}, the smallest "
                              f"in steps of {round_to} channels {_costs(search.config())}")
-    return fill(filters, dense, search.config(), budget, round_to)
+    alike = {wire.layer: np.ones(dense.width(wire.writes)) for wire in wires(dense)}
+    return fill(alike, dense, search.config(), budget, round_to)
 
 
 def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",

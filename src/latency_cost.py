@@ -12,7 +12,6 @@ import torch
 from tqdm import tqdm
 
 from src.costs import LinearCost, linear_total, wire_key
-from src.criteria import Scores
 from src.deploy_graph import deploy
 from src.models.channels import CONV_IBN, DEPTHWISE, LINEAR, tied_group, wires
 from src.models.config import MODNetConfig
@@ -91,24 +90,23 @@ def profile_cost(config: MODNetConfig, *, threads: int = 2, precision: str = "fp
     return LinearCost(per_pair, per_width)
 
 
-def search_path(filters: Scores, dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> list[MODNetConfig]:
+def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> list[MODNetConfig]:
     """The networks that the search passes for one cost, from the dense one to the smallest."""
-    search = Search(filters, dense, round_to=round_to)
+    search = Search(dense, round_to=round_to)
     path = [search.config()]
     while search.step([(cost, 1.0)]):
         path.append(search.config())
     return path
 
 
-def fit_machine(filters: Scores, dense: MODNetConfig, target: LatencyTarget, *,
-                round_to: int = 8) -> tuple[MODNetConfig, float]:
+def fit_machine(dense: MODNetConfig, target: LatencyTarget, *, round_to: int = 8) -> tuple[MODNetConfig, float]:
     """`fit_latency` by what this machine measures. Raises `ValueError` as it does."""
     options = {"threads": target.threads, "precision": target.precision}
-    return fit_latency(filters, dense, target.milliseconds, round_to=round_to, cost=profile_cost(dense, **options),
+    return fit_latency(dense, target.milliseconds, round_to=round_to, cost=profile_cost(dense, **options),
                        measure=functools.partial(measure_ms, **options))
 
 
-def fit_latency(filters: Scores, dense: MODNetConfig, target: float, *, round_to: int = 8, cost: LinearCost,
+def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8, cost: LinearCost,
                 measure: Callable[[MODNetConfig], float]) -> tuple[MODNetConfig, float]:
     """The widths on the search's path that `measure` finds under `target` milliseconds, by at most 5 %, and their
     milliseconds.
@@ -116,7 +114,7 @@ def fit_latency(filters: Scores, dense: MODNetConfig, target: float, *, round_to
     Raises `ValueError` for a target over the dense network's time or under the smallest one's, and where the machine is
     too noisy to come that near.
     """
-    path = search_path(filters, dense, cost, round_to=round_to)
+    path = search_path(dense, cost, round_to=round_to)
     slow, fast, best = 0, len(path) - 1, None
     slowest, fastest = measure(path[slow]), measure(path[fast])
     if not fastest <= target <= slowest:

@@ -1,32 +1,30 @@
-"""Widths that lose the least of the scores for what they save. Pure functions."""
+"""Widths that lose the least for what they save. Pure functions."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from src.costs import LinearCost, wire_key
-from src.criteria import Scores
 from src.models.channels import DEPTHWISE, Wire, tied_group, wires
 from src.models.config import MODNetConfig, is_ibn
-from src.pruning import group_scores
 from src.rules import check_round_to
 
 
 class Search:
     """A network that gives up channels one step at a time, always where least is lost for what is saved.
 
-    What a group has lost is -log r, r the share of its scores that the channels left hold: what layers in a row let
-    through is the product of their shares. Raises `ValueError` for a `round_to` out of range.
+    What a group has lost is -log of the share of its channels that is left: what layers in a row let through is the
+    product of their shares. Scores have no say in it, they choose the channels afterwards: the sum of L1 that is left
+    would cut the trunk of the encoder first, where few channels hold most of it and every block reads them all.
+    Raises `ValueError` for a `round_to` out of range.
     """
 
-    def __init__(self, filters: Scores, dense: MODNetConfig, *, round_to: int = 8) -> None:
+    def __init__(self, dense: MODNetConfig, *, round_to: int = 8) -> None:
         check_round_to(round_to)
         self.dense, self.round_to = dense, round_to
         self.leader = {group: tied_group(dense, group) for group in dense.groups()}
         self.widths = {leader: dense.width(leader) for leader in self.leader.values()}
         self.least = {leader: min(dense.width(leader), max(round_to, 2 if is_ibn(leader) else 1)) for leader in self.widths}
-        self.lost = {leader: losses(scores) for leader, scores in group_scores(filters, dense, dense).items()}
         self.touching: dict[str, list[Wire]] = {leader: [] for leader in self.widths}
         for wire in wires(dense):
             for leader in {self.leader[group] for group in (wire.writes, *wire.reads) if group in self.leader}:
@@ -62,17 +60,9 @@ class Search:
             to = self.narrower(leader)
             saved = sum(weight * self.saving(leader, cost) for cost, weight in costs) if to < width else 0.0
             if saved > 0:
-                prices[leader] = (self.lost[leader][to] - self.lost[leader][width]) / saved
+                prices[leader] = math.log(width / to) / saved
         if not prices:
             return False
         best = min(prices, key=prices.__getitem__)
         self.widths[best] = self.narrower(best)
         return True
-
-
-def losses(scores: np.ndarray) -> np.ndarray:
-    """What a group has lost at each width from 0 to C, (C + 1,): -log of the share of its scores (C,) that the strongest
-    channels hold; infinite at 0."""
-    kept = np.concatenate([[0.0], np.cumsum(np.sort(scores)[::-1])]) / scores.sum()
-    with np.errstate(divide="ignore"):
-        return -np.log(kept)

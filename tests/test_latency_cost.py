@@ -2,7 +2,6 @@
 import pytest
 
 from src.costs import LinearCost, linear_macs, macs, wire_key
-from src.criteria import filter_scores
 from src.latency_cost import fit_latency, profile_cost, search_path
 from src.models.channels import CONV_IBN, wires
 
@@ -20,7 +19,7 @@ def test_every_layer_of_the_deployed_network_is_found_in_the_profile(tiny_model)
 
 def test_the_path_falls_from_dense_to_smallest(tiny_model):
     config = tiny_model.config
-    path = search_path(filter_scores(tiny_model.state_dict(), config), config, linear_macs(), round_to=4)
+    path = search_path(config, linear_macs(), round_to=4)
     counts = [macs(step) for step in path]
     assert path[0] == config and counts == sorted(set(counts), reverse=True)
     # The training head alone costs a deployed network nothing.
@@ -28,22 +27,22 @@ def test_the_path_falls_from_dense_to_smallest(tiny_model):
 
 
 def test_a_target_is_met_by_a_known_clock(tiny_model):
-    config, filters = tiny_model.config, filter_scores(tiny_model.state_dict(), tiny_model.config)
-    found, ms = fit_latency(filters, config, 0.6 * macs(config), round_to=1, cost=linear_macs(), measure=macs)
+    config = tiny_model.config
+    found, ms = fit_latency(config, 0.6 * macs(config), round_to=1, cost=linear_macs(), measure=macs)
     assert 0.95 <= ms / (0.6 * macs(config)) <= 1 and ms == macs(found)
 
 
 def test_a_layer_that_is_dear_is_cut_first(tiny_model):
-    config, filters = tiny_model.config, filter_scores(tiny_model.state_dict(), tiny_model.config)
+    config = tiny_model.config
     cheap = LinearCost(dict.fromkeys(linear_macs().per_pair, 1e-6), {})
     for group in ("hr.2x.b", "block16.hidden"):
         dear = LinearCost({key: 1.0 if key[0] == group else value for key, value in cheap.per_pair.items()}, {})
-        first = search_path(filters, config, dear, round_to=4)[1]
+        first = search_path(config, dear, round_to=4)[1]
         assert first.width(group) < config.width(group)
 
 
 @pytest.mark.parametrize("factor", [0.001, 2])
 def test_an_impossible_target_says_what_is_possible(tiny_model, factor):
-    config, filters = tiny_model.config, filter_scores(tiny_model.state_dict(), tiny_model.config)
+    config = tiny_model.config
     with pytest.raises(ValueError, match="possible here are .* the time of the dense network"):
-        fit_latency(filters, config, factor * macs(config), round_to=4, cost=linear_macs(), measure=macs)
+        fit_latency(config, factor * macs(config), round_to=4, cost=linear_macs(), measure=macs)
