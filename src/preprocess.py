@@ -133,8 +133,8 @@ def normalise(picture: np.ndarray) -> np.ndarray:
     return planes
 
 
-def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
+def shrink(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to (h, w, 3) float32 in [0, 255], h and w by `network_size`.
 
     Raises `ValueError` for a picture so long and thin that h x w is over `MAX_NETWORK_PIXELS`.
     """
@@ -142,11 +142,26 @@ def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
     if height * width > MAX_NETWORK_PIXELS:
         raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} becomes {width}x{height} for the network, "
                          f"allowed are {MAX_NETWORK_PIXELS} pixels: crop it")
-    return normalise(area_resize(image, height, width))[None]
+    return area_resize(image, height, width)
 
 
-def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """(H, W, 3) uint8 RGB to an input (1, 3, `height`, `width`) float32 in [-1, 1], for a network of one size.
+def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
+
+    Raises what `shrink` raises.
+    """
+    return normalise(shrink(image, ref_size))[None]
+
+
+def to_byte_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to (1, h, w, 3) uint8, rounded, for a network that normalises by itself. Raises as `shrink`."""
+    return np.rint(shrink(image, ref_size)).astype(np.uint8)[None]
+
+
+def to_fixed_input(image: np.ndarray, height: int, width: int, *,
+                   as_bytes: bool = False) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """(H, W, 3) uint8 RGB to an input (1, 3, `height`, `width`) float32 in [-1, 1], or with `as_bytes` (1, `height`,
+    `width`, 3) uint8, for a network of one size.
 
     Keeps the aspect ratio: the picture lies in the middle, mid-grey round it, which is 0 like the padding of the
     network's own convolutions. Also returns the rows and columns where it lies.
@@ -157,7 +172,7 @@ def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarr
     box = slice((height - h) // 2, (height - h) // 2 + h), slice((width - w) // 2, (width - w) // 2 + w)
     canvas = np.full((height, width, 3), 127.5, np.float32)
     canvas[box] = area_resize(image, h, w)
-    return normalise(canvas)[None], box
+    return np.rint(canvas).astype(np.uint8)[None] if as_bytes else normalise(canvas)[None], box
 
 
 def to_alpha(matte: np.ndarray, height: int, width: int) -> np.ndarray:
