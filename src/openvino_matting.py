@@ -30,15 +30,13 @@ WHOLE = (slice(None), slice(None))
 class Started(NamedTuple):
     """An inference that is under way."""
 
-    matte: Future                       # of (h, w) float32, as large as the network's input
+    matte: Future                       # of (h, w) float32, as large as the network's input, and milliseconds
     box: tuple[slice, slice]            # where the picture lies in it
     size: tuple[int, int]               # height and width of the picture
 
 
-def _done(request: InferRequest, job: tuple[Future, list[float]]) -> None:
-    matte, milliseconds = job
-    milliseconds.append(request.latency)
-    matte.set_result(request.get_output_tensor(0).data[0, 0].astype(np.float32))
+def _done(request: InferRequest, job: Future) -> None:
+    job.set_result((request.get_output_tensor(0).data[0, 0].astype(np.float32), request.latency))
 
 
 class Matting:
@@ -74,7 +72,8 @@ class Matting:
             raise ValueError(f"{path} does not compile for device {device}: {last_line(error)}") from None
         self.path, self._queue = path, None
         self.milliseconds: dict[str, float] = {}
-        self.infer_ms: list[float] = []
+        # Milliseconds of all that `start` and `finish` did.
+        self.total_ms = {"preprocess": 0.0, "infer": 0.0}
 
     def _prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -110,16 +109,20 @@ class Matting:
             self._queue.set_callback(_done)
             # Python must not end while the last callback does.
             weakref.finalize(self, self._queue.wait_all)
+        begin = time.perf_counter()
         batch, box = self._prepare(image)
+        self.total_ms["preprocess"] += 1000 * (time.perf_counter() - begin)
         started = Started(Future(), box, image.shape[:2])
-        self._queue.start_async([batch], (started.matte, self.infer_ms))
+        self._queue.start_async([batch], started.matte)
         return started
 
     def finish(self, started: Started) -> np.ndarray:
         """Waits for an inference; its matte (h, w) float32, the picture's part of it, at the network's size."""
         while True:
             try:
-                return started.matte.result(timeout=1)[started.box]
+                matte, milliseconds = started.matte.result(timeout=1)
+                self.total_ms["infer"] += milliseconds
+                return matte[started.box]
             except TimeoutError:
                 if self._queue.is_ready():
                     self._queue.wait_all()  # raises what went wrong in an inference, which is then never done

@@ -1,6 +1,7 @@
 """Frames and sound of a video file, in the order in which they lie there. No torch here."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -81,11 +82,11 @@ class VideoReader:
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self._sound = self._container.streams.best("audio") if sound else None
-        self._items, self._head, self._frames, self._bad = self._read(), [], 0, 0
+        self._items, self._head, self._frames, self._bad, self._stopped = self._read(), (), 0, 0, False
         self._pts = self._first = self._size = None
         # One for all frames: setting it up costs ten times what a frame does.
         self._scaler = scaler()
-        self._head.extend(self._up_to_first_frame())
+        self._head = list(self._up_to_first_frame())
 
     def _up_to_first_frame(self) -> Iterator[Frame | Sound]:
         for item in self._items:
@@ -108,10 +109,15 @@ class VideoReader:
                          None if not shape or shape == 1 else 1 / shape if turned else shape, self._sound)
 
     def __iter__(self) -> Iterator[Frame | Sound]:
-        yield from self._head
-        self._head = []
-        yield from self._items
+        for item in itertools.chain(self._head, self._items):
+            if self._stopped:
+                return
+            yield item
         self._check_end()
+
+    def stop(self) -> None:
+        """Lets the loop over the items end."""
+        self._stopped = True
 
     def _packets(self) -> Iterator[Packet]:
         av = import_av()
