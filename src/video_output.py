@@ -34,12 +34,9 @@ def encoding_of(kind: str, look: Look) -> Encoding:
 
 
 def result_paths(reader: VideoReader | WebcamReader, output_dir: Path, look: Look) -> dict[str, Path]:
-    """Where each kind goes. Raises `ValueError` if a result would overwrite the input."""
+    """Where each kind goes."""
     stem = Path(reader.path).stem
-    paths = {kind: output_dir / f"{stem}_{kind}{encoding_of(kind, look).suffix}" for kind in look.save}
-    if Path(reader.path).resolve() in [path.resolve() for path in paths.values()]:
-        raise ValueError(f"the result would overwrite {reader.path}: use another --output-dir")
-    return paths
+    return {kind: output_dir / f"{stem}_{kind}{encoding_of(kind, look).suffix}" for kind in look.save}
 
 
 @contextlib.contextmanager

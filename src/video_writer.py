@@ -34,7 +34,7 @@ def opaque_encoding() -> Encoding:
     av = import_av()
     try:
         av.Codec(H264.codec, "w")
-    except av.FFmpegError:
+    except ValueError:
         return MPEG4
     return H264
 
@@ -49,6 +49,7 @@ class VideoWriter:
     def __init__(self, path: Path, encoding: Encoding, info: VideoInfo, *, width: int, height: int,
                  sound: bool = False) -> None:
         self._path, self._encoding, self._matrix, self._scaler = path, encoding, info.matrix, scaler()
+        self._sound = None
         halved = "420" in encoding.pixel_format
         self._height, self._width = (side - side % 2 if halved else side for side in (height, width))
         if not (self._height and self._width):
@@ -71,7 +72,6 @@ class VideoWriter:
 
     def _add_sound(self, info: VideoInfo) -> str | None:
         """Adds the input's sound; why that is not possible, if so."""
-        self._sound = None
         if info.sound is None:
             return None
         name = info.sound.codec_context.name
