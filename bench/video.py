@@ -35,7 +35,7 @@ from src.video_output import Look
 from src.video_reader import Frame, Sound, VideoInfo, VideoReader
 from src.video_writer import VideoWriter, opaque_encoding
 
-HEIGHT, WIDTH = 192, 320
+HEIGHT, WIDTH = 96, 160
 
 
 class FirstFrames(VideoReader):
@@ -111,8 +111,8 @@ def write_clip(path: Path, count: int) -> None:
     info = VideoInfo(WIDTH, HEIGHT, Fraction(1, 30), Fraction(30), count)
     writer, (y, x) = VideoWriter(path, opaque_encoding(), info, width=WIDTH, height=HEIGHT), np.mgrid[:HEIGHT, :WIDTH]
     for index in range(count):
-        across, down = WIDTH / 2 + 80 * np.cos(index / 20), HEIGHT / 2 + 40 * np.sin(index / 20)
-        disc = np.clip(40 - np.hypot(x - across, y - down), 0, 1)
+        across, down = WIDTH / 2 + 40 * np.cos(index / 20), HEIGHT / 2 + 20 * np.sin(index / 20)
+        disc = np.clip(20 - np.hypot(x - across, y - down), 0, 1)
         writer.write(np.uint8(40 + 180 * disc)[..., None].repeat(3, 2), index, 1)
     writer.close()
 
@@ -165,7 +165,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{row['frames']} frames: peak {row['peak_mib']:.0f} MiB, {row['fps']:.0f} fps with start-up")
     else:
         look = Look(args.save, parse_backdrop(args.background), args.foreground)
-        found = compare(args.video, model_path=args.model_path, count=args.frames, turns=args.turns, look=look, hint=args.hint)
+        found = compare(args.video, model_path=args.model_path, count=args.frames, turns=args.turns, look=look,
+                        hint=args.hint)
         print(f"network alone {found['model_fps']:.2f} fps, end to end {found['end_to_end_fps']:.2f} fps: "
               f"{found['ratio']:.3f}; processor time of a frame {found['model_cpu_ms']:.1f} and "
               f"{found['end_to_end_cpu_ms']:.1f} ms: {found['cpu_ratio']:.3f}")
