@@ -88,11 +88,14 @@ def render(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdr
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG, in one move."""
+    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG, in one move. Raises `OSError` naming `path`."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     data = cv2.imencode(".png", picture)[1].tobytes()
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    try:
+        write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def result_path(stem: str, kind: str, output_dir: Path) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.backdrop import parse_backdrop
-from src.compositing import KINDS, checkerboard, composite, cutout, render, save_results
+from src.compositing import KINDS, checkerboard, composite, cutout, render, save_results, write_png
 
 IMAGE = np.array([[[10, 20, 30], [200, 100, 0]]], np.uint8)
 ALPHA = np.array([[0.25, 1.0]], np.float32)
@@ -38,6 +38,13 @@ def test_files_read_back_by_opencv_are_what_was_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alpha, [[64, 255]])
     np.testing.assert_array_equal(rgba, [[[30, 20, 10, 64], [0, 100, 200, 255]]])
     np.testing.assert_array_equal(rgb[..., ::-1], composite(IMAGE, ALPHA, (0, 0, 255)))
+
+
+def test_a_full_disk_is_said_with_the_name_of_the_file() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.compositing.write_atomically", lambda path, write: write(path))
+        with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+            write_png(Path("/dev/full"), IMAGE)
 
 
 def test_a_sheet_holds_the_four_pictures_side_by_side_under_their_names() -> None:
