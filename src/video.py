@@ -67,7 +67,7 @@ def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Itera
 
     def compose(frame: Frame, matted: tuple[Started, np.ndarray]) -> dict[str, np.ndarray]:
         started, matte = matted
-        alpha = to_alpha(matte[None, None], *started.size)
+        alpha = to_alpha(matte[None, None], *started.size, smooth=True)
         return render(frame.image, alpha, look.save, backdrop=look.backdrop, foreground=look.foreground, time=frame.time)
 
     def matte(items: Iterator[Item]) -> Iterator[Item]:
