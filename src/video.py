@@ -121,9 +121,9 @@ def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look
     keep_freed_memory()
     kinds = tuple(dict.fromkeys((*look.save, "composite") if show else look.save))
     before, start, frames = dict(matting.total_ms), time.perf_counter(), 0
-    with one_opencv_thread(), interrupt_stops(reader), writing(paths, reader, look) as write:
+    with one_opencv_thread(), interrupt_stops(reader), writing(paths, reader, look) as files:
         source = (item if isinstance(item, Sound) else (item, None) for item in reader)
-        pipeline = Pipeline(source, stages(matting, look._replace(save=kinds), write))
+        pipeline = Pipeline(source, stages(matting, look._replace(save=kinds), files.write))
         with contextlib.closing(iter(pipeline)) as items:
             for _, pictures in tqdm(items, total=reader.info.count, desc=Path(reader.path).stem, unit="frame"):
                 frames += 1

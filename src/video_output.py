@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,48 +39,61 @@ def result_paths(reader: VideoReader | WebcamReader, output_dir: Path, look: Loo
     return {kind: output_dir / f"{stem}_{kind}{encoding_of(kind, look).suffix}" for kind in look.save}
 
 
+class VideoFiles:
+    """The files of one video, opened when the first pictures say how large they are."""
+
+    def __init__(self, parts: dict[str, Path], paths: dict[str, Path], reader: VideoReader | WebcamReader,
+                 look: Look) -> None:
+        self._parts, self._paths, self._reader, self._look = parts, paths, reader, look
+        self._writers: dict[str, VideoWriter] = {}
+        self._early: list[Sound] = []
+
+    def write(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The last stage: writes each (frame, pictures by kind) and each sound, and hands the former on."""
+        for item in items:
+            if isinstance(item, Sound):
+                self._hear(item)
+                continue
+            frame, pictures = item
+            if not self._writers:
+                self._open(pictures)
+            for kind, writer in self._writers.items():
+                writer.write(pictures[kind], frame.pts, frame.duration)
+            yield item
+        for writer in self._writers.values():
+            writer.close()
+
+    def _hear(self, sound: Sound) -> None:
+        if not self._writers:
+            self._early.append(sound)
+        for writer in self._writers.values():
+            writer.write_sound(sound)
+
+    def _open(self, pictures: dict[str, np.ndarray]) -> None:
+        for kind, part in self._parts.items():
+            height, width = pictures[kind].shape[:2]
+            writer = VideoWriter(part, encoding_of(kind, self._look), self._reader.info, width=width, height=height,
+                                 sound=kind != "alpha", shown=self._paths[kind])
+            self._writers[kind] = writer
+            if writer.sound_left_out:
+                self._reader.remarks.append(f"{self._paths[kind]}: sound left out, {writer.sound_left_out}")
+        for sound in self._early:
+            self._hear(sound)
+
+    def abandon(self) -> None:
+        """Closes the files as they are."""
+        for writer in self._writers.values():
+            writer.abandon()
+
+
 @contextlib.contextmanager
-def writing(paths: dict[str, Path], reader: VideoReader | WebcamReader,
-            look: Look) -> Iterator[Callable[[Iterator[Item]], Iterator[Item]]]:
-    """A stage that writes what comes to `paths`, by kind; the files are there, whole, at the end, or none is."""
-    writers: dict[str, VideoWriter] = {}
-    early: list[Sound] = []
+def writing(paths: dict[str, Path], reader: VideoReader | WebcamReader, look: Look) -> Iterator[VideoFiles]:
+    """Files that are at `paths`, whole, when the block ends, or none of them if it raises."""
     with contextlib.ExitStack() as stack:
         parts = {kind: stack.enter_context(moved_into_place(path)) for kind, path in paths.items()}
-
-        def hear(sound: Sound) -> None:
-            if not writers:
-                early.append(sound)
-            for writer in writers.values():
-                writer.write_sound(sound)
-
-        def open_writers(pictures: dict[str, np.ndarray]) -> None:
-            for kind, part in parts.items():
-                height, width = pictures[kind].shape[:2]
-                writers[kind] = VideoWriter(part, encoding_of(kind, look), reader.info, width=width, height=height,
-                                            sound=kind != "alpha", shown=paths[kind])
-                if writers[kind].sound_left_out:
-                    reader.remarks.append(f"{paths[kind]}: sound left out, {writers[kind].sound_left_out}")
-            for sound in early:
-                hear(sound)
-
-        def write(items: Iterator[Item]) -> Iterator[Item]:
-            for item in items:
-                if isinstance(item, Sound):
-                    hear(item)
-                    continue
-                frame, pictures = item
-                if not writers:
-                    open_writers(pictures)
-                for kind, writer in writers.items():
-                    writer.write(pictures[kind], frame.pts, frame.duration)
-                yield item
-            for writer in writers.values():
-                writer.close()
-
+        files = VideoFiles(parts, paths, reader, look)
         try:
-            yield write
+            yield files
         except BaseException:
-            for writer in writers.values():
-                writer.abandon()
+            files.abandon()
             raise
