@@ -20,7 +20,8 @@ import torch
 import main_prune
 from src.checkpoint import find_prune_info, load_model
 from src.complexity import complexity
-from src.eval import evaluate, write_report
+from src.eval import evaluate
+from src.eval_report import write_report
 from src.files import write_json
 from src.generate_portraits import generate_data_set
 from src.latency import available_devices, measure_latency
