@@ -38,7 +38,7 @@ class _TrainedIBNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
                 eps: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Image features (N, C, H, W), `weight` and `bias` (C // 2); the result, and mean and variance (N, C), at least float32."""
+        """Image features (N, C, H, W), `weight` and `bias` (C // 2); the result; mean, variance (N, C)."""
         split, exact = len(weight), torch.promote_types(x.dtype, torch.float32)
         mean, square = (value.mean((2, 3), dtype=exact) for value in (x, x * x))
         mean, square = _share(mean, split), _share(square, split)
