@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
+from src.augment import degrade, jitter_colours, random_window, resize_square, turn
+from src.composition import Backgrounds, cached_colours, put_on
 from src.preprocess import list_images, normalise, read_alpha, read_image
 
 CACHE_BYTES = 4 * 2**30
+FOREGROUND_CACHE = Path("result/foreground_cache")
 
 
 class Pair(NamedTuple):
@@ -19,6 +23,14 @@ class Pair(NamedTuple):
 
     image: Path
     alpha: Path
+
+
+class Sample(NamedTuple):
+    """What is kept of a pair: (H, W, 3) RGB, (H, W), and `foreground_colours` (n, 3) where wanted; uint8."""
+
+    image: np.ndarray
+    alpha: np.ndarray
+    colours: np.ndarray | None
 
 
 def pair_folders(data_dir: Path, split: str) -> tuple[Path, Path] | None:
@@ -66,79 +78,87 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 def make_trimap(alpha: np.ndarray, radius: int) -> np.ndarray:
     """Trimap (H, W) of 0, 0.5 and 1: 0.5 within `radius` pixels of any pixel that is not fully 0 or 1."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    sure_fg = cv2.erode((alpha > 0.999).astype(np.uint8), kernel)
-    sure_bg = cv2.erode((alpha < 0.001).astype(np.uint8), kernel)
-    return np.where(sure_fg == 1, 1.0, np.where(sure_bg == 1, 0.0, 0.5)).astype(np.float32)
-
-
-def random_crop(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a crop of 55 to 100 % of each side, its aspect ratio within 3:4 and 4:3."""
-    h, w = (int(side * rng.uniform(0.55, 1.0)) for side in (height, width))
-    h, w = max(1, min(h, w * 4 // 3)), max(1, min(w, h * 4 // 3))
-    top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-    return slice(top, top + h), slice(left, left + w)
-
-
-def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random gain per channel, gamma, saturation, sometimes grey or blurred; (H, W, 3) uint8 to uint8."""
-    x = np.arange(256, dtype=np.float32) / 255
-    gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.85, 1.15, 3), rng.uniform(-0.08, 0.08)
-    table = np.clip((x[:, None] ** gamma) * gain * rng.uniform(0.8, 1.2) + lift, 0, 1)
-    image = cv2.LUT(image, (table * 255).astype(np.uint8)[:, None, :])
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, 2)
-    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.3)
-    image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
-    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2)) if rng.random() < 0.15 else image
+    # A distance costs the same for every radius, an erosion by a wide disc twenty times as much.
+    sure_fg, sure_bg = (cv2.distanceTransform(sure.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) > radius
+                        for sure in (alpha > 0.999, alpha < 0.001))
+    return np.where(sure_fg, 1.0, np.where(sure_bg, 0.0, 0.5)).astype(np.float32)
 
 
 class MattingDataset(Dataset):
     """Training samples of one split, float32 on the CPU.
 
-    A sample is `image` (3, S, S) in [-1, 1], `alpha` and `trimap` (1, S, S) in [0, 1], and its `index`. The random
-    choices of a sample depend on `seed`, the epoch set by `set_epoch` and its index alone, so that a resumed run sees
-    what an unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, their short side at most 1.5 S.
+    A sample is `image` (3, S, S) in [-1, 1], `alpha` and `trimap` (1, S, S) in [0, 1], `semantic_only` (whether its matte
+    is a rough mask that says nothing about the unknown region), and its `index`. Samples are asked for by a key,
+    `shuffle * len + index`: their random choices depend on `seed` and the key alone, so that a resumed run sees what an
+    unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, as large as the largest `scale` needs them.
     """
 
-    def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0) -> None:
+    def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
+                 scale: tuple[float, float] = (1.0, 1.6), semantic_only_dir: Path | None = None,
+                 background_dir: Path | None = None, composition_prob: float = 0.5,
+                 cache_dir: Path = FOREGROUND_CACHE) -> None:
+        """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
         self.pairs = find_pairs(data_dir, split)
-        self.size, self.seed, self.epoch = size, seed, 0
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.mattes = len(self.pairs)
+        if semantic_only_dir is not None:
+            self.pairs += find_pairs(semantic_only_dir, split)
+        self.backgrounds = None if background_dir is None else Backgrounds(background_dir, size)
+        self.size, self.seed, self.scale = size, seed, scale
+        self.composition_prob, self.cache_dir = composition_prob, cache_dir
+        self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the random numbers of the samples."""
-        self.epoch = epoch
+    def prepare(self) -> None:
+        """Estimates the foreground colours that composition will need, once for all; otherwise does nothing."""
+        if self.backgrounds is not None:
+            for index in tqdm(range(self.mattes), desc="foreground colours", leave=False):
+                self.load(index)
 
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Picture and alpha, both uint8, shrunk to what training needs; from memory after the first time."""
+    def load(self, index: int) -> Sample:
+        """Picture, alpha and foreground colours, uint8, shrunk to what training needs; from memory after the first time."""
         if index in self._cache:
             return self._cache[index]
-        image, alpha = read_pair(self.pairs[index])
-        shrink = 1.5 * self.size / min(alpha.shape)
+        pair = self.pairs[index]
+        image, alpha = read_pair(pair)
+        shrink = self.scale[1] * self.size / min(alpha.shape)
         if shrink < 1:
             to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))
             image, alpha = (cv2.resize(x, to, interpolation=cv2.INTER_AREA) for x in (image, alpha))
-        sample = image, np.rint(alpha * 255).astype(np.uint8)
+        alpha = np.rint(alpha * 255).astype(np.uint8)
+        wanted = self.backgrounds is not None and index < self.mattes
+        sample = Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
         if self._cached_bytes < CACHE_BYTES:
             self._cache[index] = sample
-            self._cached_bytes += image.nbytes + sample[1].nbytes
+            self._cached_bytes += image.nbytes + alpha.nbytes
         return sample
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        image, alpha = self.load(index)
-        rows, columns = random_crop(*alpha.shape, rng)
-        image, alpha = (cv2.resize(np.ascontiguousarray(x[rows, columns]), (self.size, self.size),
-                                   interpolation=cv2.INTER_AREA if x[rows, columns].shape[0] > self.size
-                                   else cv2.INTER_LINEAR) for x in (image, alpha))
+    def _crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random square of picture and alpha, (S, S, 3) and (S, S) uint8, by chance on another background."""
+        image, alpha, colours = self.load(index)
+        rows, columns = random_window(*alpha.shape, rng, self.scale)
+        if colours is not None and rng.random() < self.composition_prob:
+            foreground = image.copy()
+            foreground[(alpha > 0) & (alpha < 255)] = colours
+            foreground, alpha = jitter_colours(foreground[rows, columns], rng), alpha[rows, columns]
+            image = put_on(foreground, alpha, self.backgrounds.draw(len(alpha), rng))
+        else:
+            image, alpha = jitter_colours(image[rows, columns], rng), alpha[rows, columns]
+        image, alpha = (resize_square(np.ascontiguousarray(x), self.size) for x in (image, alpha))
         if rng.random() < 0.5:
-            image, alpha = image[:, ::-1], alpha[:, ::-1]
-        image = jitter_colours(np.ascontiguousarray(image), rng)
-        alpha = np.ascontiguousarray(alpha, np.float32) / 255
-        trimap = make_trimap(alpha, int(rng.integers(2, max(3, self.size // 32))))
+            image, alpha = (np.ascontiguousarray(x[:, ::-1]) for x in (image, alpha))
+        return turn(image, alpha, rng.uniform(-10, 10)) if rng.random() < 0.2 else (image, alpha)
+
+    def __getitem__(self, key: int) -> dict[str, torch.Tensor | int | bool]:
+        shuffle, index = divmod(key, len(self.pairs))
+        rng = np.random.default_rng([self.seed, shuffle, index])
+        image, alpha = self._crop(index, rng)
+        image = degrade(image, rng)
+        alpha = alpha.astype(np.float32) / 255
+        rough = index >= self.mattes
+        narrow, wide = (self.size // 24, self.size // 10) if rough else (2, self.size // 20)
+        trimap = make_trimap(alpha, int(rng.integers(narrow, max(narrow + 1, wide))))
         return {"image": torch.from_numpy(normalise(image)), "alpha": torch.from_numpy(alpha)[None],
-                "trimap": torch.from_numpy(trimap)[None], "index": index}
+                "trimap": torch.from_numpy(trimap)[None], "semantic_only": rough, "index": index}

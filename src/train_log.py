@@ -24,9 +24,10 @@ def plot_log(log: list[dict], path: Path) -> None:
         left.plot(epochs, [row[name] for row in log], marker=".", label=name)
     left.set(xlabel="epoch", ylabel="training loss (scaled)", yscale="log")
     left.legend()
-    for name in ("val_mse", "val_mad"):
-        if name in log[0]:
-            right.plot(epochs, [row[name] for row in log], marker=".", label=name)
+    for name in ("val_mse", "val_mad", "val_semantic"):
+        rows = [row for row in log if name in row]
+        if rows:
+            right.plot([row["epoch"] for row in rows], [row[name] for row in rows], marker=".", label=name)
     right.set(xlabel="epoch", ylabel="error on val")
     if right.lines:
         right.legend()

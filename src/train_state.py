@@ -1,0 +1,72 @@
+"""Everything that changes while a network is trained, and its file, from which training goes on exactly."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from src.checkpoint import load_state, save_state
+from src.ema import Ema
+from src.models.modnet import MODNet
+from src.recipe import Recipe, make_optimizer, make_schedule
+
+
+@dataclass
+class TrainState:
+    """The network and what goes with it; `step` counts steps of the optimiser."""
+
+    model: MODNet
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    ema: Ema | None
+    step: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def result(self) -> MODNet:
+        """The network to evaluate and save: the average where there is one."""
+        return self.model if self.ema is None else self.ema.model
+
+    def parts(self) -> dict:
+        """What has a state of its own, by name."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
+        return parts if self.ema is None else parts | {"ema": self.ema}
+
+
+def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainState:
+    """The state before the first step. Raises `ValueError` for fp16 without a GPU."""
+    device = next(model.parameters()).device
+    if recipe.precision == "fp16" and device.type != "cuda":
+        raise ValueError("precision fp16 needs a CUDA device; on a CPU use bf16 or fp32")
+    optimizer = make_optimizer(model, recipe)
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+    return TrainState(model, optimizer, make_schedule(optimizer, recipe, steps_per_epoch), scaler,
+                      None if recipe.ema is None else Ema(model, recipe.ema))
+
+
+def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[dict]) -> None:
+    """Writes what `restore` reads, in one move."""
+    parts = {name: part.state_dict() for name, part in state.parts().items()}
+    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log}, path)
+
+
+def restore(path: Path, state: TrainState, recipe: Recipe) -> list[dict]:
+    """Puts back the state of an interrupted run; its log so far. Raises `ValueError` if it was another run."""
+    if not path.is_file():
+        raise FileNotFoundError(f"nothing to resume: no {path}")
+    saved = load_state(path)
+    try:
+        for key, value in asdict(recipe).items():
+            if saved["recipe"][key] != value:
+                raise ValueError(f"{key.replace('_', '-')} was {saved['recipe'][key]}, now it is {value}")
+        for name, part in state.parts().items():
+            part.load_state_dict(saved[name])
+        state.step = saved["step"]
+        return saved["log"]
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is of another run: {str(error).splitlines()[0]}") from None
