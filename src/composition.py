@@ -9,7 +9,8 @@ import numpy as np
 
 from src.augment import jitter_colours, random_window, resize_square
 from src.files import write_atomically
-from src.preprocess import list_images, read_image
+from src.layouts import find_images
+from src.preprocess import read_image
 
 
 def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -56,9 +57,7 @@ class Backgrounds:
 
     def __init__(self, folder: Path, size: int) -> None:
         """`size` is the side of training crops. Raises `FileNotFoundError`, or `ValueError` for an empty folder."""
-        self.paths, self.size = list_images(folder), size
-        if not self.paths:
-            raise ValueError(f"no pictures in {folder}")
+        self.paths, self.size = find_images(folder), size
         self._cache: dict[int, np.ndarray] = {}
 
     def load(self, index: int) -> np.ndarray:

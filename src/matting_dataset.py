@@ -12,17 +12,13 @@ from tqdm import tqdm
 
 from src.augment import degrade, jitter_colours, random_window, resize_square, turn
 from src.composition import Backgrounds, cached_colours, put_on
-from src.preprocess import list_images, normalise, read_alpha, read_image
+from src.layouts import Pair, find_images, find_pairs, has_split, read_pair
+from src.preprocess import normalise, read_image
+
+__all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
 
 CACHE_BYTES = 4 * 2**30
 FOREGROUND_CACHE = Path("result/foreground_cache")
-
-
-class Pair(NamedTuple):
-    """A picture and its alpha matte."""
-
-    image: Path
-    alpha: Path
 
 
 class Sample(NamedTuple):
@@ -33,49 +29,6 @@ class Sample(NamedTuple):
     colours: np.ndarray | None
 
 
-def pair_folders(data_dir: Path, split: str) -> tuple[Path, Path] | None:
-    """The picture and alpha folders of a split: `<split>/fg`, `<split>/alpha`, or PPM-100's own `image`, `matte`."""
-    for image, alpha in ((data_dir / split / "fg", data_dir / split / "alpha"),
-                         (data_dir / "image", data_dir / "matte")):
-        if image.is_dir() and alpha.is_dir():
-            return image, alpha
-    return None
-
-
-def has_split(data_dir: Path, split: str) -> bool:
-    """Whether the data set has a folder of its own for `split`."""
-    return (data_dir / split / "fg").is_dir()
-
-
-def find_pairs(data_dir: Path, split: str) -> list[Pair]:
-    """The pairs of a split, matched by file name without suffix, sorted.
-
-    Raises `FileNotFoundError` if there is no such data set, `ValueError` naming a file without partner.
-    """
-    folders = pair_folders(data_dir, split)
-    if folders is None:
-        raise FileNotFoundError(f"no data set at {data_dir}: expected {split}/fg and {split}/alpha, or image and matte")
-    images, alphas = ({path.stem: path for path in list_images(folder)} for folder in folders)
-    if not images:
-        raise ValueError(f"no pictures in {folders[0]}")
-    for stem, path in sorted({**alphas, **images}.items()):
-        if stem not in images or stem not in alphas:
-            raise ValueError(f"{path} has no partner in {folders[0] if stem in alphas else folders[1]}")
-    return [Pair(images[stem], alphas[stem]) for stem in sorted(images)]
-
-
-def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ."""
-    image, alpha = read_image(pair.image), read_alpha(pair.alpha)
-    if image.shape[:2] == alpha.shape[::-1]:
-        # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it.
-        image = read_image(pair.image, exif=False)
-    if image.shape[:2] != alpha.shape:
-        raise ValueError(f"{pair.alpha} is {alpha.shape[1]}x{alpha.shape[0]}, but {pair.image} is "
-                         f"{image.shape[1]}x{image.shape[0]}")
-    return image, alpha
-
-
 def make_trimap(alpha: np.ndarray, radius: int) -> np.ndarray:
     """Trimap (H, W) of 0, 0.5 and 1: 0.5 within `radius` pixels of any pixel that is not fully 0 or 1."""
     # A distance costs the same for every radius, an erosion by a wide disc twenty times as much.
@@ -84,24 +37,34 @@ def make_trimap(alpha: np.ndarray, radius: int) -> np.ndarray:
     return np.where(sure_fg, 1.0, np.where(sure_bg, 0.0, 0.5)).astype(np.float32)
 
 
+def unlabeled(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A picture without alpha, as `read_pair` gives one with: its alpha is 0."""
+    image = read_image(path)
+    return image, np.zeros(image.shape[:2], np.float32)
+
+
 class MattingDataset(Dataset):
     """Training samples of one split, float32 on the CPU.
 
     A sample is `image` (3, S, S) in [-1, 1], `alpha` and `trimap` (1, S, S) in [0, 1], `semantic_only` (whether its matte
-    is a rough mask that says nothing about the unknown region), and its `index`. Samples are asked for by a key,
+    is a rough mask that says nothing about the unknown region), `labeled` (whether it has a matte at all, else alpha and
+    trimap are 0), and its `index`. Samples are asked for by a key,
     `shuffle * len + index`: their random choices depend on `seed` and the key alone, so that a resumed run sees what an
     unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, as large as the largest `scale` needs them.
     """
 
     def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
                  scale: tuple[float, float] = (1.0, 1.6), semantic_only_dir: Path | None = None,
-                 background_dir: Path | None = None, composition_prob: float = 0.5,
+                 unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
                  cache_dir: Path = FOREGROUND_CACHE) -> None:
         """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
         self.pairs = find_pairs(data_dir, split)
         self.mattes = len(self.pairs)
         if semantic_only_dir is not None:
             self.pairs += find_pairs(semantic_only_dir, split)
+        self.labeled = len(self.pairs)
+        if unlabeled_dir is not None:
+            self.pairs += [Pair(path, None) for path in find_images(unlabeled_dir)]
         self.backgrounds = None if background_dir is None else Backgrounds(background_dir, size)
         self.size, self.seed, self.scale = size, seed, scale
         self.composition_prob, self.cache_dir = composition_prob, cache_dir
@@ -122,7 +85,7 @@ class MattingDataset(Dataset):
         if index in self._cache:
             return self._cache[index]
         pair = self.pairs[index]
-        image, alpha = read_pair(pair)
+        image, alpha = read_pair(pair) if pair.alpha is not None else unlabeled(pair.image)
         shrink = self.scale[1] * self.size / min(alpha.shape)
         if shrink < 1:
             to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))
@@ -157,8 +120,9 @@ class MattingDataset(Dataset):
         image, alpha = self._crop(index, rng)
         image = degrade(image, rng)
         alpha = alpha.astype(np.float32) / 255
-        rough = index >= self.mattes
+        labeled, rough = index < self.labeled, self.mattes <= index < self.labeled
         narrow, wide = (self.size // 24, self.size // 10) if rough else (2, self.size // 20)
         trimap = make_trimap(alpha, int(rng.integers(narrow, max(narrow + 1, wide))))
         return {"image": torch.from_numpy(normalise(image)), "alpha": torch.from_numpy(alpha)[None],
-                "trimap": torch.from_numpy(trimap)[None], "semantic_only": rough, "index": index}
+                "trimap": torch.from_numpy(trimap)[None] * labeled, "semantic_only": rough, "labeled": labeled,
+                "index": index}

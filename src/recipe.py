@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from src.models.config import STRIDE
 from src.models.modnet import MODNet
@@ -12,8 +14,10 @@ from src.models.modnet import MODNet
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("step", "cosine", "onecycle")
 PRECISIONS = ("fp32", "bf16", "fp16")
+MODES = ("finetune", "scratch-e", "scratch-b")
 OVER_0 = ("epochs", "batch_size", "lr", "backbone_lr", "steps_per_epoch", "accumulate", "clip_norm")
-FROM_0 = ("semantic_scale", "detail_scale", "matte_scale", "weight_decay", "warmup_steps", "seed")
+FROM_0 = ("semantic_scale", "detail_scale", "matte_scale", "weight_decay", "warmup_steps", "distill_scale",
+          "feature_scale", "soc_scale", "seed")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,13 @@ class Recipe:
     background_dir: str | None = None
     composition_prob: float = 0.5
     semantic_only_dir: str | None = None
+    teacher: str | None = None
+    distill_scale: float = 1.0
+    feature_scale: float = 1.0
+    unlabeled_dir: str | None = None
+    soc: bool = False
+    soc_scale: float = 1.0
+    mode: str = "finetune"
     precision: str = "fp32"
     seed: int = 0
 
@@ -61,11 +72,22 @@ class Recipe:
             raise ValueError(f"scale is {low} {high}, allowed are two numbers from 1, the smaller first")
         if self.input_size < 2 * STRIDE or self.input_size % STRIDE:
             raise ValueError(f"input-size is {self.input_size}, allowed are multiples of {STRIDE} from {2 * STRIDE}")
-        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS),
+                              ("mode", MODES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed are {', '.join(allowed)}")
         if self.schedule == "onecycle" and self.warmup_steps:
             raise ValueError("warmup-steps goes with the schedules step and cosine: onecycle warms up by itself")
+
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        if self.unlabeled_dir is not None and self.teacher is None and not self.soc:
+            raise ValueError("unlabeled-dir says nothing by itself: give a teacher, or soc")
+        if self.soc and self.unlabeled_dir is None:
+            raise ValueError("soc needs pictures without alpha: give unlabeled-dir")
+        if self.soc and self.semantic_training:
+            raise ValueError("soc needs detail and matte, but detail-scale and matte-scale are 0")
 
     @property
     def semantic_training(self) -> bool:
@@ -73,13 +95,14 @@ class Recipe:
         return self.detail_scale == 0 and self.matte_scale == 0
 
 
-def make_optimizer(model: MODNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own.
+def make_optimizer(model: MODNet, recipe: Recipe, *, extra: Iterable[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own, `extra` are
+    parameters outside the model.
 
     Weight decay is 0 with SGD and 0.01 with AdamW where the recipe does not say.
     """
     backbone = list(model.backbone.parameters())
-    rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
+    rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")] + list(extra)
     groups = [{"params": backbone, "lr": recipe.backbone_lr or recipe.lr}, {"params": rest, "lr": recipe.lr}]
     decay = recipe.weight_decay
     if recipe.optimizer == "adamw":

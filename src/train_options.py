@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from src.matting_dataset import FOREGROUND_CACHE
-from src.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
+from src.recipe import MODES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 
 # Numbers of the recipe: option, type, help.
 NUMBERS = (
@@ -26,9 +26,13 @@ NUMBERS = (
     ("matte-scale", float, "weight of this loss; with this and detail-scale 0, only encoder and low-resolution branch run"),
     ("input-size", int, "side of crops"),
     ("composition-prob", float, "share of foregrounds that are put on a picture of --background-dir"),
+    ("distill-scale", float, "weight of the errors against the --teacher's three heads"),
+    ("feature-scale", float, "weight of the errors against the --teacher's features, through 1x1 convolutions"),
+    ("soc-scale", float, "weight of --soc"),
     ("seed", int, "seed of every random choice"),
 )
 CHOICES = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS))
+FOLDERS = ("background_dir", "semantic_only_dir", "unlabeled_dir", "teacher")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +49,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--scale", type=float, nargs=2, default=default.scale, metavar=("LOW", "HIGH"),
                         help="a crop's side is the short side of the picture divided by a number between (default: 1 1.6)")
     recipe.add_argument("--background-dir", type=Path, help="pictures without people, to put foregrounds on")
+    recipe.add_argument("--teacher", type=Path, help="checkpoint of a network to learn from, its pruning JSON beside it")
+    recipe.add_argument("--unlabeled-dir", type=Path, help="pictures without alpha, for --teacher and --soc")
+    recipe.add_argument("--soc", action="store_true", help="on --unlabeled-dir the three heads teach each other "
+                        "(MODNet's self-supervised consistency); goes on from a trained network")
+    recipe.add_argument("--mode", choices=MODES, default=default.mode, help="scratch-e: new random weights, the same "
+                        "epochs; scratch-b: as many times more epochs as the dense network has multiply-accumulates more")
     recipe.add_argument("--semantic-only-dir", type=Path, help="another data set, whose mattes are rough masks: its "
                         "samples teach nothing about detail and matte near the outline")
 
@@ -52,7 +62,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 def make_recipe(args: argparse.Namespace) -> Recipe:
     """Raises `ValueError` for a number out of range."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe) if field.name != "epochs"}
-    folders = {name: None if values[name] is None else str(values[name]) for name in ("background_dir", "semantic_only_dir")}
+    folders = {name: None if values[name] is None else str(values[name]) for name in FOLDERS}
     return Recipe(**values | folders | {"epochs": args.epoch, "scale": tuple(args.scale)})
 
 

@@ -21,6 +21,7 @@ from src.checkpoint import find_prune_info, load_backbone, load_model, save_mode
 from src.matting_dataset import FOREGROUND_CACHE, MattingDataset, has_split
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.modes import apply_mode
 from src.recipe import Recipe
 from src.script import run_script, torch_device
 from src.train_log import write_log
@@ -36,7 +37,7 @@ SCORES = ("val_mse", "val_semantic")
 def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = FOREGROUND_CACHE) -> MattingDataset:
     """The training samples that `recipe` asks for."""
     folders = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
-               for name in ("semantic_only_dir", "background_dir")}
+               for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
     return MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale,
                           composition_prob=recipe.composition_prob, cache_dir=cache_dir, **folders)
 
@@ -48,6 +49,7 @@ def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Pa
 
     Returns the checkpoint to use: the best on `val` where the data set has one, else the last.
     """
+    model, recipe = apply_mode(model, recipe)
     dataset = make_dataset(data_dir, recipe, cache_dir)
     batches = Batches(len(dataset), recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
                       steps=recipe.steps_per_epoch)

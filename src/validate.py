@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from src.distill import forward
 from src.eval import evaluate
 from src.losses import semantic_loss
 from src.matting_dataset import find_pairs, read_pair
 from src.models.modnet import MODNet
 from src.preprocess import area_resize, to_input
-from src.train_step import forward
 
 
 @torch.inference_mode()

@@ -141,3 +141,12 @@ def test_a_composed_picture_keeps_the_foreground_and_loses_its_surroundings(disc
                                    atol=0.016, rtol=0)
         inside = (image[alpha == 1] + 1) * 127.5
         torch.testing.assert_close(inside, torch.tensor([0.0, 60, 200]).expand(len(inside), 3), atol=1.01, rtol=0)
+
+
+def test_pictures_without_alpha_come_last_and_say_so(discs):
+    dataset = MattingDataset(discs, size=64, unlabeled_dir=discs / "val/fg")
+    assert [dataset[i]["labeled"] for i in range(7)] == [True] * 5 + [False] * 2
+    sample = dataset[6]
+    assert sample["alpha"].sum() == sample["trimap"].sum() == 0 and sample["image"].std() > 0.1
+    with pytest.raises(ValueError, match="no pictures in"):
+        MattingDataset(discs, size=64, unlabeled_dir=discs)

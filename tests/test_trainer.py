@@ -14,7 +14,7 @@ import torch
 from src import recipe as recipes
 from src import train_step, trainer
 from src.batches import Batches, make_loader
-from src.checkpoint import load_model
+from src.checkpoint import load_model, save_model
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.recipe import Recipe
@@ -113,7 +113,10 @@ EVERYTHING = Recipe(epochs=3, batch_size=1, accumulate=2, steps_per_epoch=2, lr=
 def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
     (tmp_path / "backgrounds").mkdir()
     shutil.copy(discs / "val/fg/0.png", tmp_path / "backgrounds")
-    recipe = dataclasses.replace(EVERYTHING, background_dir=str(tmp_path / "backgrounds"), semantic_only_dir=str(discs))
+    teacher = tmp_path / "teacher.ckpt"
+    save_model(randomise(MODNet(tiny_config()), 5), teacher, to_prune_info(tiny_config()))
+    recipe = dataclasses.replace(EVERYTHING, background_dir=str(tmp_path / "backgrounds"), semantic_only_dir=str(discs),
+                                 teacher=str(teacher), unlabeled_dir=str(discs / "val/fg"), soc=True)
     options = {"cache_dir": tmp_path / "cache", "val_every": 2, "val_limit": 1}
     train(*fresh(), discs, recipe, stem=tmp_path / "whole", **options)
     original = trainer.train_epoch
@@ -131,7 +134,11 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
     train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, **options)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert distance(*(load_model(tmp_path / f"{name}_epoch2.ckpt") for name in ("parts", "whole"))) == 0
+    assert set(load_model(tmp_path / "parts_best.ckpt").state_dict()) == set(fresh()[0].state_dict()), "no adapters"
     rows = read_log(tmp_path / "parts")
+    assert {"distill", "features", "soc"} <= rows[-1].keys()
+    assert rows[-1]["loss"] == pytest.approx(sum(rows[-1][name] for name in ("semantic", "detail", "matte", "distill",
+                                                                              "features", "soc")))
     assert ["val_mse" in row for row in rows] == [False, True, True] and rows[1]["val_n"] == 1
     assert [row["step"] for row in rows] == [2, 4, 6]
 
@@ -191,11 +198,6 @@ def test_training_semantics_alone_leaves_the_other_branches_as_they_are(discs, t
     assert rows[0]["detail"] == rows[0]["matte"] == 0 and "only the encoder" in capsys.readouterr().out
 
 
-def test_semantics_alone_get_the_gradient_of_the_whole_network():
-    model, image = randomise(MODNet(tiny_config())), torch.rand(1, 3, 64, 64)
-    assert torch.equal(train_step.forward(model, image, semantic_training=True)[0], model(image)[0])
-
-
 def test_half_precision_floats_need_a_gpu(discs, tmp_path):
     with pytest.raises(ValueError, match="fp16 needs a CUDA device"):
         train(*fresh(), discs, dataclasses.replace(RECIPE, precision="fp16"), stem=tmp_path / "a")
@@ -227,6 +229,8 @@ def test_learning_rate_steps_every_quarter_as_published():
     ({"ema": 1.0}, "ema is 1.0"), ({"scale": (0.5, 1)}, "scale is 0.5 1"), ({"clip_norm": 0}, "clip-norm is 0"),
     ({"composition_prob": 1.5}, "composition-prob is 1.5"), ({"freeze_bn_steps": -2}, "freeze-bn-steps is -2"),
     ({"schedule": "onecycle", "warmup_steps": 5}, "warmup-steps"), ({"weight_decay": -1}, "weight-decay is -1"),
+    ({"unlabeled_dir": "x"}, "give a teacher"), ({"soc": True}, "soc needs pictures"), ({"mode": "x"}, "mode is x"),
+    ({"soc": True, "unlabeled_dir": "x", "detail_scale": 0, "matte_scale": 0}, "soc needs detail and matte"),
     ({"batch_size": 0}, "batch-size is 0"), ({"matte_scale": float("nan")}, "matte-scale"), ({"seed": -1}, "seed is -1")])
 def test_bad_numbers_are_named(change, said):
     with pytest.raises(ValueError, match=said):
