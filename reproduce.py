@@ -23,7 +23,7 @@ import main_prune
 from src.files import write_json
 from src.generate_portraits import generate_data_set
 from src.latency import available_devices, measure_latency
-from src.pipeline import evaluate_step, prune_step, retrain_step
+from src.paper_steps import evaluate_step, prune_step, retrain_step
 from src.recipe import Recipe
 from src.report import draw_comparison, write_markdown
 from src.retraining_table import retraining_table

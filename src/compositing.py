@@ -1,4 +1,4 @@
-"""What is made of a picture and its alpha: the matte, a cut-out, a composite on a colour. No torch here."""
+"""What is made of a picture and its alpha: the matte, a cut-out, a composite, a sheet of all. No torch here."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,18 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from src.backdrop import Backdrop, Colour
 from src.files import write_atomically
+from src.foreground import estimate_foreground, rim_of
 
-KINDS = ("alpha", "cutout", "composite")
-
-
-def parse_colour(text: str) -> tuple[int, int, int]:
-    """`"R,G,B"` to three whole numbers. Raises `ValueError` unless each is in 0 ... 255."""
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
-        raise ValueError(f"background is {text!r}, allowed is R,G,B, each a whole number from 0 to 255")
-    red, green, blue = (int(part) for part in parts)
-    return red, green, blue
+KINDS = ("alpha", "cutout", "composite", "sheet")
+# What is written unless told otherwise, of a picture and of a video.
+STILL_KINDS, VIDEO_KINDS = KINDS[:3], ("alpha", "composite")
+SHEET_HEIGHT = 640
+CHECKS = (153, 204)
 
 
 def to_uint8(alpha: np.ndarray) -> np.ndarray:
@@ -26,24 +23,66 @@ def to_uint8(alpha: np.ndarray) -> np.ndarray:
     return np.rint(alpha * 255).astype(np.uint8)
 
 
-def cutout(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1] to (H, W, 4) uint8 RGBA."""
-    return np.dstack((image, to_uint8(alpha)))
+def cutout(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1] to (H, W, 4) uint8 RGBA."""
+    return np.dstack((foreground, to_uint8(alpha)))
 
 
-def composite(image: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Picture (H, W, 3) uint8 RGB over a plain `colour` by alpha (H, W) float32 in [0, 1]; (H, W, 3) uint8."""
-    out = np.empty_like(image)
-    for channel, value in enumerate(colour):
-        out[..., channel] = np.rint(value + alpha * (image[..., channel] - np.float32(value)))
+def composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray | Colour) -> np.ndarray:
+    """Colours (H, W, 3) uint8 RGB over `background`, as large or one colour, by alpha (H, W) float32 in [0, 1]; uint8."""
+    if isinstance(background, tuple):
+        background = np.full(foreground.shape, background, np.uint8)
+    # Beyond half a step of 8 bits from 0 and 1 nothing mixes, so only the rim is computed.
+    out = cv2.copyTo(foreground, np.uint8(alpha > np.float32(0.5)), background.copy())
+    rim = rim_of(alpha)
+    front, behind = (picture.reshape(-1, 3)[rim].astype(np.float32) for picture in (foreground, background))
+    out.reshape(-1, 3)[rim] = np.rint(behind + alpha.reshape(-1, 1)[rim] * (front - behind))
     return out
 
 
-def render(image: np.ndarray, alpha: np.ndarray, kind: str, *, background: tuple[int, int, int]) -> np.ndarray:
-    """One of `KINDS`: (H, W) alpha, (H, W, 4) RGBA cut-out or (H, W, 3) RGB composite, uint8."""
-    if kind == "alpha":
-        return to_uint8(alpha)
-    return cutout(image, alpha) if kind == "cutout" else composite(image, alpha, background)
+def checkerboard(height: int, width: int, side: int = 16) -> np.ndarray:
+    """Grey squares (H, W, 3) uint8, what stands for transparency."""
+    rows, columns = (np.arange(size) // side for size in (height, width))
+    return np.repeat(np.uint8(CHECKS)[(rows[:, None] + columns) % 2][..., None], 3, 2)
+
+
+def sheet(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, composed: np.ndarray) -> np.ndarray:
+    """Picture, alpha, cut-out on a checkerboard and composite side by side, labelled, at most `SHEET_HEIGHT` high."""
+    height, width = alpha.shape
+    cut = composite(foreground, alpha, checkerboard(height, width, max(4, min(height, width) // 32)))
+    panels = {"image": image, "alpha": np.repeat(to_uint8(alpha)[..., None], 3, 2), "cut-out": cut, "composite": composed}
+    if height > SHEET_HEIGHT:
+        size = max(1, round(width * SHEET_HEIGHT / height)), SHEET_HEIGHT
+        panels = {name: cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for name, panel in panels.items()}
+    return np.hstack([_labelled(panel, name) for name, panel in panels.items()])
+
+
+def _labelled(panel: np.ndarray, name: str) -> np.ndarray:
+    scale = min(0.7, panel.shape[1] / 160)
+    band = np.full((max(8, round(32 * scale)), panel.shape[1], 3), 255, np.uint8)
+    cv2.putText(band, name, (4, round(22 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack((band, panel))
+
+
+def render(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdrop: Backdrop, foreground: str = "fast",
+           time: float = 0.0) -> dict[str, np.ndarray]:
+    """For each of `kinds` (of `KINDS`) its picture, uint8: alpha (H, W), RGBA cut-out (H, W, 4), composite (H, W, 3) or
+    sheet (h, w, 3).
+
+    `image` is (H, W, 3) uint8 RGB, `alpha` (H, W) float32 in [0, 1], `foreground` one of `METHODS`, `time` the second of a
+    video. Raises `ValueError` if their sizes differ.
+    """
+    if image.shape[:2] != alpha.shape:
+        raise ValueError(f"the alpha is {alpha.shape}, but its picture is {image.shape[:2]}")
+    out = {"alpha": to_uint8(alpha)}
+    if set(kinds) - {"alpha"}:
+        front = estimate_foreground(image, alpha, foreground)
+        out["cutout"] = cutout(front, alpha)
+    if set(kinds) & {"composite", "sheet"}:
+        out["composite"] = composite(front, alpha, backdrop(image, alpha, time))
+    if "sheet" in kinds:
+        out["sheet"] = sheet(image, alpha, front, out["composite"])
+    return {kind: out[kind] for kind in kinds}
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -60,14 +99,10 @@ def result_path(stem: str, kind: str, output_dir: Path) -> Path:
 
 
 def save_results(image: np.ndarray, alpha: np.ndarray, stem: str, output_dir: Path, *, save: Sequence[str],
-                 background: tuple[int, int, int]) -> list[Path]:
-    """Writes `<stem>_<kind>.png` for each of `save` (of `KINDS`) at the size of the picture; returns the paths.
-
-    `image` is (H, W, 3) uint8 RGB, `alpha` (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ.
-    """
-    if image.shape[:2] != alpha.shape:
-        raise ValueError(f"the alpha of {stem} is {alpha.shape}, but its picture is {image.shape[:2]}")
-    paths = [result_path(stem, kind, output_dir) for kind in save]
-    for path, kind in zip(paths, save, strict=True):
-        write_png(path, render(image, alpha, kind, background=background))
+                 backdrop: Backdrop, foreground: str = "fast") -> list[Path]:
+    """Writes `<stem>_<kind>.png` for each of `save` (of `KINDS`), see `render`; returns the paths."""
+    pictures = render(image, alpha, save, backdrop=backdrop, foreground=foreground)
+    paths = [result_path(stem, kind, output_dir) for kind in pictures]
+    for path, picture in zip(paths, pictures.values(), strict=True):
+        write_png(path, picture)
     return paths

@@ -14,17 +14,18 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
+from src.backdrop import Backdrop, parse_backdrop
 from src.batch import add_output_options, run_pictures, written
 from src.checkpoint import load_model
-from src.compositing import KINDS, parse_colour, save_results
+from src.compositing import STILL_KINDS, save_results
 from src.models.modnet import MODNet
 from src.predict import predict_alpha
 from src.preprocess import read_image
 from src.script import run_script, torch_device
 
 
-def infer(model: MODNet, input_path: Path, *, output_dir: Path, save: Sequence[str] = KINDS,
-          background: tuple[int, int, int] = (255, 255, 255)) -> int:
+def infer(model: MODNet, input_path: Path, *, output_dir: Path, backdrop: Backdrop, save: Sequence[str] = STILL_KINDS,
+          foreground: str = "fast") -> int:
     """Writes the results of a picture, or of those in a folder, and says so; the exit status, 1 if any failed.
 
     Raises `FileNotFoundError` or `ValueError` if there is nothing to do, or if the only picture cannot be read.
@@ -32,7 +33,7 @@ def infer(model: MODNet, input_path: Path, *, output_dir: Path, save: Sequence[s
     def work(path: Path) -> str:
         image = read_image(path)
         alpha = predict_alpha(model, image)
-        paths = save_results(image, alpha, path.stem, output_dir, save=save, background=background)
+        paths = save_results(image, alpha, path.stem, output_dir, save=save, backdrop=backdrop, foreground=foreground)
         return f"{path} -> {written(paths)}"
 
     return run_pictures(input_path, work, output_dir=output_dir, save=save)
@@ -43,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ckpt-path", type=Path, required=True, help="checkpoint of the network")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
     parser.add_argument("--input", type=Path, default=Path("data/img.jpg"),
-                        help="picture or folder of pictures (default: %(default)s)")
+                        help="picture, folder or quoted pattern of pictures (default: %(default)s)")
     add_output_options(parser)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     return parser.parse_args(argv)
@@ -51,9 +52,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    background = parse_colour(args.background)
+    backdrop = parse_backdrop(args.background)
     model = load_model(args.ckpt_path, args.prune_info, torch_device(args.device))
-    return infer(model, args.input, output_dir=args.output_dir, save=args.save, background=background)
+    return infer(model, args.input, output_dir=args.output_dir, backdrop=backdrop, save=args.save,
+                 foreground=args.foreground)
 
 
 if __name__ == "__main__":

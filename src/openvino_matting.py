@@ -1,110 +1,93 @@
-"""A matting network as OpenVINO IR, on a device of OpenVINO. No torch here."""
+"""Mattes by an OpenVINO network, one at a time or many under way. No torch here."""
 from __future__ import annotations
 
 import time
+import weakref
+from concurrent.futures import Future
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from src.preprocess import to_alpha, to_fixed_input, to_input
+from src.openvino_network import (
+    check_device,
+    default_model,
+    fixed_size,
+    import_openvino,
+    input_kind,
+    last_line,
+    read_network,
+)
+from src.preprocess import to_alpha, to_byte_input, to_fixed_input, to_input
 
 if TYPE_CHECKING:
-    from openvino import Core, Model
+    from openvino import InferRequest
 
-MYRIAD_NEEDS = ("MYRIAD (NCS2) needs the OpenVINO 2022.3.1 archive, since no pip wheel ever had its plugin, and an "
-                "ONNX file made with export_onnx.py --static --opset 11, read or converted by that release itself")
-
-
-def import_openvino() -> ModuleType:
-    """OpenVINO's Python interface, also of the releases where it was `openvino.runtime`. Raises `ValueError`."""
-    try:
-        import openvino
-        if not hasattr(openvino, "Core"):
-            from openvino import runtime as openvino
-    except ImportError:
-        raise ValueError("OpenVINO is not installed: pip install openvino") from None
-    return openvino
+__all__ = ["Matting", "fixed_size", "import_openvino", "last_line", "read_network"]
+WHOLE = (slice(None), slice(None))
 
 
-def read_network(core: Core, path: Path) -> Model:
-    """The network at `path`. Raises `FileNotFoundError` or `ValueError` naming the file if it cannot be read."""
-    for part in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
-        if not part.is_file():
-            raise FileNotFoundError(f"no {'weights' if part != path else 'OpenVINO model'} at {part}")
-    if path.suffix not in (".xml", ".onnx"):
-        raise ValueError(f"model is {path}, expected a name that ends in .xml")
-    try:
-        return core.read_model(str(path))
-    except RuntimeError as error:
-        raise ValueError(f"{path} is not a model that OpenVINO reads: {last_line(error)}") from None
+class Started(NamedTuple):
+    """An inference that is under way."""
+
+    matte: Future                       # of (h, w) float32, as large as the network's input, and milliseconds
+    box: tuple[slice, slice]            # where the picture lies in it
+    size: tuple[int, int]               # height and width of the picture
 
 
-def fixed_size(network: Model, path: Path) -> tuple[int, int] | None:
-    """Height and width of the network's input if they are fixed, `None` if they are free.
-
-    Raises `ValueError` naming `path` unless one image (N, 3, H, W) goes in and one matte (N, 1, H, W) comes out.
-    """
-    shapes = [port.partial_shape for port in (*network.inputs, *network.outputs)]
-    good = len(network.inputs) == len(network.outputs) == 1 and all(
-        shape.rank.is_static and len(shape) == 4 and (shape[0].is_dynamic or shape[0].get_length() == 1)
-        and shape[1].is_static and shape[1].get_length() == channels and shape[2].is_static == shape[3].is_static
-        for shape, channels in zip(shapes, (3, 1), strict=False))
-    height_width = [[d.get_length() for d in list(shape)[2:] if d.is_static] for shape in shapes] if good else []
-    if not good or height_width[0] and height_width[0] != height_width[1]:
-        raise ValueError(f"{path} is not a matting network: it has {', '.join(map(str, shapes))}, expected "
-                         "an image [N,3,H,W] in and a matte [N,1,H,W] out")
-    return tuple(height_width[0]) or None
-
-
-def check_device(core: Core, device: str) -> None:
-    """Raises `ValueError` that lists the devices that are there, if `device` (`GPU`, `AUTO:GPU,CPU`, ...) is not."""
-    there = core.available_devices
-    virtual, _, parts = device.rpartition(":")
-    known = {name.partition(".")[0] for name in there} | {"", "AUTO", "HETERO", "MULTI", "BATCH"}
-    if not parts or any(part.partition(".")[0] not in known for part in [virtual, *parts.split(",")]):
-        needs = f"; {MYRIAD_NEEDS}" if "MYRIAD" in device.upper() else ""
-        raise ValueError(f"device {device} is not there; this machine has {', '.join(there)}{needs}")
-
-
-def last_line(error: Exception) -> str:
-    """What OpenVINO says at the end of an exception of many lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
+def _done(request: InferRequest, job: Future) -> None:
+    job.set_result((request.get_output_tensor(0).data[0, 0].astype(np.float32), request.latency))
 
 
 class Matting:
     """A matting network on a device: `Matting("result/X.xml").alpha(image)`.
 
-    A network of free size sees a picture by `to_input`, one of a fixed size by `to_fixed_input`. `exact` asks for
-    float32; without it the device takes what it likes best (bf16 or fp16: quicker, up to 0.5 off in single pixels).
-    `milliseconds` holds what the last call took: `preprocess`, `infer`, `postprocess`; files are not counted. The first
-    picture of a size also pays for OpenVINO's set-up. Raises `FileNotFoundError`, or `ValueError` for a file that is no
-    matting network and for a device that is not there.
+    `image` is (H, W, 3) uint8 RGB, the alpha (H, W) float32 in [0, 1]. `model_path` is an IR with pre-processing inside or
+    without, or an ONNX file; `None` takes the one that this repository ships. A network of free size sees a picture by
+    `to_input` or `to_byte_input`, one of a fixed size by `to_fixed_input`.
+
+    `exact` asks for float32; without it the device takes what it likes best (bf16 or fp16: quicker, up to 0.5 off in single
+    pixels). `hint` is `latency` (one picture as soon as possible) or `throughput` (many in a time); `cache_dir` keeps the
+    compiled network there. `milliseconds` holds what the last `alpha` took: `preprocess`, `infer`, `postprocess`; files
+    are not counted. The first picture of a size also pays for OpenVINO's set-up. Raises `FileNotFoundError`, or
+    `ValueError` for a file that is no matting network and for a device that is not there.
     """
 
-    def __init__(self, model_path: str | Path, device: str = "CPU", *, exact: bool = True) -> None:
-        core, path = import_openvino().Core(), Path(model_path)
+    def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
+                 hint: str = "latency", cache_dir: Path | None = None) -> None:
+        openvino, path = import_openvino(), Path(model_path) if model_path else default_model()
+        core = openvino.Core()
         network = read_network(core, path)
-        self.size = fixed_size(network, path)
+        self._takes = input_kind(network, path)
         check_device(core, device)
+        config = {"PERFORMANCE_HINT": hint.upper()}
         # NPU and MYRIAD do not know the hint; a combined device hands it on.
-        config = {} if device.startswith(("NPU", "MYRIAD")) or not exact else {"INFERENCE_PRECISION_HINT": "f32"}
+        if exact and not device.startswith(("NPU", "MYRIAD")):
+            config["INFERENCE_PRECISION_HINT"] = "f32"
+        if cache_dir:
+            config["CACHE_DIR"] = str(cache_dir)
         try:
             self._network = core.compile_model(network, device, config)
         except RuntimeError as error:
             raise ValueError(f"{path} does not compile for device {device}: {last_line(error)}") from None
+        self.path, self._queue = path, None
         self.milliseconds: dict[str, float] = {}
+        # Milliseconds of all that `start` and `finish` did.
+        self.total_ms = {"preprocess": 0.0, "infer": 0.0}
+
+    def _prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3), RGB")
+        takes = self._takes
+        if takes.size:
+            return to_fixed_input(image, *takes.size, as_bytes=takes.takes_bytes)
+        return (to_byte_input if takes.takes_bytes else to_input)(image, takes.ref_size), WHOLE
 
     def alpha(self, image: np.ndarray) -> np.ndarray:
-        """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` if it is too thin."""
+        """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another array, or if
+        the picture is too thin."""
         times = [time.perf_counter()]
-        box = (slice(None), slice(None))
-        if self.size:
-            batch, box = to_fixed_input(image, *self.size)
-        else:
-            batch = to_input(image)
+        batch, box = self._prepare(image)
         times.append(time.perf_counter())
         matte = self._network([batch])[self._network.output(0)]
         times.append(time.perf_counter())
@@ -113,3 +96,33 @@ class Matting:
         self.milliseconds = {name: (end - start) * 1000 for name, start, end in
                              zip(("preprocess", "infer", "postprocess"), times, times[1:], strict=False)}
         return alpha
+
+    def start(self, image: np.ndarray) -> Started:
+        """Starts the inference of a picture (H, W, 3) uint8 RGB, and returns as soon as the network has room for it.
+
+        For many pictures: hand what this returns to `finish`, in another thread.
+        """
+        if self._queue is None:
+            # One more than the device works on, so that it never waits for the next picture.
+            jobs = self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+            self._queue = import_openvino().AsyncInferQueue(self._network, jobs)
+            self._queue.set_callback(_done)
+            # Python must not end while the last callback does.
+            weakref.finalize(self, self._queue.wait_all)
+        begin = time.perf_counter()
+        batch, box = self._prepare(image)
+        self.total_ms["preprocess"] += 1000 * (time.perf_counter() - begin)
+        started = Started(Future(), box, image.shape[:2])
+        self._queue.start_async([batch], started.matte)
+        return started
+
+    def finish(self, started: Started) -> np.ndarray:
+        """Waits for an inference; its matte (h, w) float32, the picture's part of it, at the network's size."""
+        while True:
+            try:
+                matte, milliseconds = started.matte.result(timeout=1)
+                self.total_ms["infer"] += milliseconds
+                return matte[started.box]
+            except TimeoutError:
+                if self._queue.is_ready():
+                    self._queue.wait_all()  # raises what went wrong in an inference, which is then never done

@@ -1,58 +1,98 @@
-"""Steps that the tables of `reproduce.py` share."""
+"""Stages that work at the same time, each in a thread, with short queues between them. No torch here.
+
+OpenVINO, OpenCV and FFmpeg let go of Python's lock while they compute, so threads are enough.
+"""
 from __future__ import annotations
 
-from pathlib import Path
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-import torch
-
-import main_prune
-from src.checkpoint import find_prune_info, load_model
-from src.complexity import complexity
-from src.eval import evaluate
-from src.eval_report import write_report
-from src.layouts import has_split
-from src.models.prune_info import to_prune_info
-from src.recipe import Recipe
-from src.steps import Steps
-from src.trainer import train
-
-# More epochs than a run has: only its last is saved.
-ONLY_LAST = 10 ** 9
+DEPTH = 4
+_POLL = 0.1
 
 
-def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, **how: object) -> Path:
-    """Checkpoint `path` of the pruned network; `how` as `main_prune.prune` takes it."""
-    def work() -> None:
-        main_prune.save_pruned(main_prune.prune(ckpt_path, **how), path)
+class Stage(NamedTuple):
+    """A named step: `work` maps an iterator of what comes in to an iterator of what goes out, in order."""
 
-    steps.run(name, work, inputs=[ckpt_path, *how.values()], outputs=[path, path.with_suffix(".json")])
-    return path
+    name: str
+    work: Callable[[Iterator[Any]], Iterable[Any]]
 
 
-def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Path, recipe: Recipe, *, stem: Path,
-                 workers: int = 0, device: str = "cpu", val_every: int = 1, val_limit: int | None = None) -> Path:
-    """The best retrained checkpoint; an interrupted training goes on where it was."""
-    path = Path(f"{stem}_best.ckpt" if has_split(data_dir, "val") else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
-
-    def work() -> None:
-        torch.manual_seed(recipe.seed)
-        model = load_model(pruned, device=device)
-        info = find_prune_info(pruned, None) or to_prune_info(model.config)
-        going_on = steps.was_started(name) and Path(f"{stem}_resume.pt").is_file()
-        train(model, info, data_dir, recipe, stem=stem, workers=workers, save_step=ONLY_LAST, resume=going_on,
-              val_every=val_every, val_limit=val_limit)
-
-    steps.run(name, work, inputs=[pruned, data_dir, recipe, val_limit], outputs=[path])
-    return path
+class _Stopped(Exception):
+    """Another stage failed, or the caller had enough."""
 
 
-def evaluate_step(steps: Steps, name: str, ckpt_path: Path, data_dir: Path, limit: int | None) -> dict:
-    """Errors and counts of one checkpoint."""
-    def work() -> dict:
-        model = load_model(ckpt_path)
-        result = evaluate(model, data_dir, "val", limit=limit)
-        write_report(result, steps.folder / f"{name}_eval.json")
-        return {"mse": result["mse"], "mad": result["mad"], "n": result["n"], **complexity(model)._asdict()}
+class Pipeline:
+    """Runs a source through stages that overlap: `for out in Pipeline(source, stages)`.
 
-    return steps.run(f"evaluate {name}", work, inputs=[ckpt_path, data_dir, limit],
-                     outputs=[steps.folder / f"{name}_eval.json"])
+    What comes out is in the order of the source. At most `DEPTH` things wait between two stages, so memory does not grow
+    with the length of the source. An exception of any stage is raised by the loop; when the loop ends, for whatever
+    reason, so do the threads. `seconds` says how long each stage worked, waiting for its neighbours left out; the source
+    is the stage `source_name`.
+    """
+
+    def __init__(self, source: Iterable[Any], stages: Sequence[Stage], *, source_name: str = "decode",
+                 depth: int = DEPTH) -> None:
+        self._stages = [Stage(source_name, lambda _: source), *stages]
+        self._queues = [queue.Queue(depth) for _ in self._stages]
+        self._stop, self._errors = threading.Event(), []
+        self.seconds = dict.fromkeys((stage.name for stage in self._stages), 0.0)
+
+    def __iter__(self) -> Iterator[Any]:
+        threads = [threading.Thread(target=self._run, args=(index,), name=stage.name, daemon=True)
+                   for index, stage in enumerate(self._stages)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield from self._taken(self._queues[-1])
+        except _Stopped:
+            pass
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _run(self, index: int) -> None:
+        stage, out, waited = self._stages[index], self._queues[index], [0.0]
+        start = time.perf_counter()
+        try:
+            came = self._taken(self._queues[index - 1], waited) if index else iter(())
+            for item in stage.work(came):
+                self._put(out, (item,), waited)
+            self._put(out, None, waited)
+        except _Stopped:
+            pass
+        except BaseException as error:  # whatever it is, the caller's thread raises it
+            self._errors.append(error)
+            self._stop.set()
+        self.seconds[stage.name] = time.perf_counter() - start - waited[0]
+
+    def _taken(self, source: queue.Queue, waited: list[float] | None = None) -> Iterator[Any]:
+        while True:
+            start = time.perf_counter()
+            item = self._wait(source.get)
+            if waited:
+                waited[0] += time.perf_counter() - start
+            if item is None:
+                return
+            yield item[0]
+
+    def _put(self, out: queue.Queue, item: tuple | None, waited: list[float]) -> None:
+        start = time.perf_counter()
+        self._wait(lambda timeout: out.put(item, timeout=timeout))
+        waited[0] += time.perf_counter() - start
+
+    def _wait(self, attempt: Callable[..., Any]) -> Any:
+        """Calls `attempt` until it does not time out. Raises `_Stopped` when the pipeline is to end."""
+        while True:
+            if self._stop.is_set():
+                raise _Stopped
+            try:
+                return attempt(timeout=_POLL)
+            except (queue.Empty, queue.Full):
+                continue

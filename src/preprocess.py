@@ -17,7 +17,6 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;1
 REF_SIZE = 512
 # An aspect ratio above 16:1 at the reference size; the dense network needs about 2 GB for it.
 MAX_NETWORK_PIXELS = 2 ** 22
-_BAND = 64
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -101,32 +100,43 @@ def area_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     if picture.shape[:2] == (height, width):
         return picture.astype(np.float32)
-    (top, bottom), columns = _bins(picture.shape[0], height), _bins(picture.shape[1], width)
-    out = np.empty((height, width, *picture.shape[2:]), np.float32)
-    # In bands of rows, since the float64 sums of a whole 8k picture would take gigabytes.
-    for start in range(0, height, _BAND):
-        band = slice(start, start + _BAND)
-        first, last = top[band][0], bottom[band][-1]
-        out[band] = _area_means(picture[first:last], (top[band] - first, bottom[band] - first), columns)
-    return out
+    (top, bottom), (left, right) = _bins(picture.shape[0], height), _bins(picture.shape[1], width)
+    most = (bottom - top).max() * (right - left).max()
+    # 16 bits where a sum of bytes fits, for speed; else float32, which holds those of 65 thousand bytes exactly.
+    kind = np.uint16 if picture.dtype == np.uint8 and most < 256 else np.float32
+    # Rows first, then columns as rows of the transposed picture.
+    sums = _sum_rows(picture, top, bottom, kind)
+    if picture.shape[1] != width:
+        sums = cv2.transpose(_sum_rows(cv2.transpose(sums), left, right, kind))
+    sums = sums.astype(np.float32, copy=False)
+    sums /= np.outer(np.float32(bottom - top), np.float32(np.repeat(right - left, picture[0, 0].size))).reshape(sums.shape)
+    return sums
 
 
-def _area_means(picture: np.ndarray, rows: tuple[np.ndarray, np.ndarray],
-                columns: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    (top, bottom), (left, right) = rows, columns
-    total = cv2.integral(picture, sdepth=cv2.CV_64F)
-    strips = total[bottom] - total[top]
-    count = np.outer(bottom - top, right - left).reshape(len(top), len(left), *[1] * (picture.ndim - 2))
-    return (strips[:, right] - strips[:, left]) / count
+def _sum_rows(picture: np.ndarray, first: np.ndarray, last: np.ndarray, kind: type) -> np.ndarray:
+    """Sums of the rows `first` ... `last` - 1 of a picture, for each pair, as numbers of `kind`."""
+    count = last - first
+    sums = picture[first].astype(kind)
+    for step in range(1, count.max()):
+        more = np.flatnonzero(count > step)
+        if len(more) == len(count):
+            sums += picture[first + step]
+        else:
+            sums[more] += picture[first[more] + step]
+    return sums
 
 
 def normalise(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) RGB in [0, 255], uint8 or float32, to (3, H, W) float32 in [-1, 1]."""
-    return np.ascontiguousarray(((picture.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1))
+    planes = np.empty((picture.shape[2], *picture.shape[:2]), np.float32)
+    for channel, plane in enumerate(planes):
+        np.subtract(picture[..., channel], np.float32(127.5), out=plane)
+    planes /= np.float32(127.5)
+    return planes
 
 
-def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
+def shrink(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to (h, w, 3) float32 in [0, 255], h and w by `network_size`.
 
     Raises `ValueError` for a picture so long and thin that h x w is over `MAX_NETWORK_PIXELS`.
     """
@@ -134,11 +144,26 @@ def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
     if height * width > MAX_NETWORK_PIXELS:
         raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} becomes {width}x{height} for the network, "
                          f"allowed are {MAX_NETWORK_PIXELS} pixels: crop it")
-    return normalise(area_resize(image, height, width))[None]
+    return area_resize(image, height, width)
 
 
-def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """(H, W, 3) uint8 RGB to an input (1, 3, `height`, `width`) float32 in [-1, 1], for a network of one size.
+def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
+
+    Raises what `shrink` raises.
+    """
+    return normalise(shrink(image, ref_size))[None]
+
+
+def to_byte_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to (1, h, w, 3) uint8, rounded, for a network that normalises by itself. Raises as `shrink`."""
+    return np.rint(shrink(image, ref_size)).astype(np.uint8)[None]
+
+
+def to_fixed_input(image: np.ndarray, height: int, width: int, *,
+                   as_bytes: bool = False) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """(H, W, 3) uint8 RGB to an input (1, 3, `height`, `width`) float32 in [-1, 1], or with `as_bytes` (1, `height`,
+    `width`, 3) uint8, for a network of one size.
 
     Keeps the aspect ratio: the picture lies in the middle, mid-grey round it, which is 0 like the padding of the
     network's own convolutions. Also returns the rows and columns where it lies.
@@ -149,7 +174,7 @@ def to_fixed_input(image: np.ndarray, height: int, width: int) -> tuple[np.ndarr
     box = slice((height - h) // 2, (height - h) // 2 + h), slice((width - w) // 2, (width - w) // 2 + w)
     canvas = np.full((height, width, 3), 127.5, np.float32)
     canvas[box] = area_resize(image, h, w)
-    return normalise(canvas)[None], box
+    return np.rint(canvas).astype(np.uint8)[None] if as_bytes else normalise(canvas)[None], box
 
 
 def to_alpha(matte: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from src.costs import macs
 from src.files import write_atomically, write_json, write_text
 from src.layouts import has_split
 from src.models.prune_info import from_prune_info, read_prune_info
-from src.pipeline import ONLY_LAST, prune_step, retrain_step
+from src.paper_steps import ONLY_LAST, prune_step, retrain_step
 from src.recipe import MODES, Recipe
 from src.report import PAPER
 from src.script import provenance

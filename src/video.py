@@ -1,96 +1,136 @@
-"""A video or webcam, frame by frame, to videos of its mattes and composites. No torch here."""
+"""A video or webcam to videos of its mattes, cut-outs and composites, in stages that overlap. No torch here."""
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from src.batch import make_output_dir
 from src.compositing import render
-from src.files import moved_into_place
-
-KINDS = ("alpha", "composite")
-WEBCAM_FPS = 25.0
-
-
-def is_webcam(source: str) -> bool:
-    """Whether `source` is the number of a webcam, and not a file of that name."""
-    return source.isdecimal() and not Path(source).exists()
+from src.openvino_matting import Matting, Started
+from src.pipeline import Pipeline, Stage
+from src.preprocess import to_alpha
+from src.temporal import one_frame_delay
+from src.video_output import Item, Look, result_paths, writing
+from src.video_reader import Frame, Sound, VideoReader
+from src.webcam import WebcamReader
 
 
-def open_video(source: str) -> cv2.VideoCapture:
-    """The video file at `source`, or webcam 0, 1, ... Raises `FileNotFoundError` or `ValueError` naming it."""
-    # FFmpeg, which reads this when it is first used, and OpenCV would add lines of their own to ours.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    webcam = is_webcam(source)
-    if not webcam and not Path(source).is_file():
-        raise FileNotFoundError(f"no video at {source}")
-    capture = cv2.VideoCapture(int(source) if webcam else source)
-    if not capture.isOpened():
-        raise ValueError(f"{f'webcam {source}' if webcam else source} is not a video that OpenCV can read")
-    return capture
+class Done(NamedTuple):
+    """What came of a video."""
+
+    paths: list[Path]
+    frames: int
+    seconds: float                      # from the first frame asked for to the last file closed
+    stage_ms: dict[str, float]          # milliseconds of work for one frame, stage by stage; `infer` overlaps the others
+    problems: list[str]                 # what could not be read
+    remarks: list[str]
 
 
-def read_frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """The frames, (H, W, 3) uint8 RGB."""
-    while True:
-        good, frame = capture.read()
-        if not good:
-            return
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+def on_frames(work: Callable[..., object]) -> Callable[[Iterator[Item]], Iterator[Item]]:
+    """A stage that makes (frame, `work(frame, value)`) of each (frame, value), and hands sound on."""
+    def stage(items: Iterator[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item if isinstance(item, Sound) else (item[0], work(*item))
+    return stage
+
+
+def smoothed(items: Iterator[Item]) -> Iterator[Item]:
+    """One frame of delay over the mattes, each (frame, (started, matte)); sound goes on ahead."""
+    sounds: list[Sound] = []
+
+    def mattes() -> Iterator[tuple[tuple, np.ndarray]]:
+        for item in items:
+            if isinstance(item, Sound):
+                sounds.append(item)
+            else:
+                yield (item[0], item[1][0]), item[1][1]
+
+    for (frame, started), matte in one_frame_delay(mattes()):
+        yield from sounds
+        sounds.clear()
+        yield frame, (started, matte)
+    yield from sounds
+
+
+def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Iterator[Item]]) -> list[Stage]:
+    """The steps of a video between its reader and its files."""
+    def finish(_: Frame, started: Started) -> tuple[Started, np.ndarray]:
+        return started, matting.finish(started)
+
+    def compose(frame: Frame, matted: tuple[Started, np.ndarray]) -> dict[str, np.ndarray]:
+        started, matte = matted
+        alpha = to_alpha(matte[None, None], *started.size)
+        return render(frame.image, alpha, look.save, backdrop=look.backdrop, foreground=look.foreground, time=frame.time)
+
+    def matte(items: Iterator[Item]) -> Iterator[Item]:
+        mattes = on_frames(finish)(items)
+        return smoothed(mattes) if look.temporal == "ofd" else mattes
+
+    return [Stage("prepare", on_frames(lambda frame, _: matting.start(frame.image))), Stage("wait", matte),
+            Stage("compose", on_frames(compose)), Stage("encode", write)]
 
 
 @contextlib.contextmanager
-def video_writer(path: Path, fps: float, *, width: int, height: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends (H, W) grey or (H, W, 3) RGB uint8 to an mp4 at `path`, which is there at the end.
+def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
+    """Ctrl-C ends a webcam as the end of a file would; the second one, and any with a file, interrupts."""
+    if not reader.live:
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
 
-    The codec wants even sides: of an odd one the last row or column is left out. Raises `ValueError`.
+    def end(*_: object) -> None:
+        reader.stop()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """The stages already share the cores; threads of OpenCV would take them from the network."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look, *, output_dir: Path,
+                show: Callable[[np.ndarray], bool] | None = None) -> Done:
+    """Writes `<stem>_<kind>.mp4` (a cut-out: .mov or .webm) for each of `look.save`, as long and as fast as the input, with
+    its sound but for the matte.
+
+    `show` gets each composite and returns whether to stop. At the end every file is there and whole, or after an
+    exception none is. Raises `ValueError` or `OSError` for what cannot be written.
     """
-    with moved_into_place(path) as temporary:
-        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, (width, height))
-        if not writer.isOpened():
-            raise ValueError(f"OpenCV cannot write {path}: {width}x{height} at {fps:g} fps")
-        try:
-            yield lambda picture: writer.write(
-                cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR if picture.ndim == 2 else cv2.COLOR_RGB2BGR))
-        finally:
-            writer.release()
-
-
-def matte_video(source: str, alpha_of: Callable[[np.ndarray], np.ndarray], *, output_dir: Path, save: Sequence[str],
-                background: tuple[int, int, int], show: Callable[[np.ndarray], bool] | None = None) -> list[Path]:
-    """Writes `<stem>_<kind>.mp4` for each of `save` (of `KINDS`), at the source's size and fps; returns the paths.
-
-    `alpha_of` maps a frame (H, W, 3) uint8 RGB to its alpha (H, W) float32 in [0, 1]. `show` gets each composite and
-    returns whether to stop; Ctrl-C ends a webcam too. Sound is not copied. Raises `FileNotFoundError` or `ValueError`
-    for what cannot be read or written.
-    """
-    capture = open_video(source)
-    frames, webcam = read_frames(capture), is_webcam(source)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError(f"{source} has no frame that can be read")
-    fps, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    stem = f"webcam{source}" if webcam else Path(source).stem
-    paths = [output_dir / f"{stem}_{kind}.mp4" for kind in save]
-    if Path(source).resolve() in [path.resolve() for path in paths]:
-        raise ValueError(f"the result would overwrite {source}: use another --output-dir")
-    with contextlib.ExitStack() as stack:
-        stack.callback(capture.release)
-        writers = [stack.enter_context(video_writer(path, fps if fps > 0 else WEBCAM_FPS, width=first.shape[1],
-                                                    height=first.shape[0])) for path in paths]
-        stack.enter_context(contextlib.suppress(KeyboardInterrupt) if webcam else contextlib.nullcontext())
-        total = count if count > 0 else None
-        for frame in tqdm(itertools.chain([first], frames), total=total, desc=stem, unit="frame"):
-            alpha = alpha_of(frame)
-            for write, kind in zip(writers, save, strict=True):
-                write(render(frame, alpha, kind, background=background))
-            if show and show(render(frame, alpha, "composite", background=background)):
-                break
-    return paths
+    paths = result_paths(reader, output_dir, look)
+    make_output_dir(output_dir)
+    kinds = tuple(dict.fromkeys((*look.save, "composite") if show else look.save))
+    before, start, frames = dict(matting.total_ms), time.perf_counter(), 0
+    with one_opencv_thread(), interrupt_stops(reader), writing(paths, reader, look) as write:
+        source = (item if isinstance(item, Sound) else (item, None) for item in reader)
+        pipeline = Pipeline(source, stages(matting, look._replace(save=kinds), write))
+        with contextlib.closing(iter(pipeline)) as items:
+            for _, pictures in tqdm(items, total=reader.info.count, desc=Path(reader.path).stem, unit="frame"):
+                frames += 1
+                if show and show(pictures["composite"]):
+                    reader.stop()
+    seconds = time.perf_counter() - start
+    spent = {name: 1000 * pipeline.seconds[name] for name in ("decode", "compose", "encode")}
+    spent |= {name: matting.total_ms[name] - before[name] for name in before}
+    order = ("decode", "preprocess", "infer", "compose", "encode")
+    return Done(list(paths.values()), frames, seconds, {name: spent[name] / max(1, frames) for name in order},
+                reader.problems, reader.remarks)

@@ -138,3 +138,37 @@ def tiny_xml(tiny_onnx: dict[str, Path]) -> dict[str, Path]:
     for name, path in tiny_onnx.items():
         convert_openvino(path, paths[name], precision="fp32")
     return paths
+
+
+def write_video(path: Path, pictures: list[np.ndarray], *, rate: int = 25, pts: list[int] | None = None,
+                sound: bool = False, codec: str = "libx264", rotation: int = 0, matrix: int = 1) -> Path:
+    """A video of (H, W, 3) uint8 RGB pictures: at `rate` frames a second, or at `pts` in 1/600 s; a tone, if `sound`."""
+    from fractions import Fraction
+
+    import av
+
+    out = av.open(str(path), "w")
+    stream = out.add_stream(codec, rate=rate, options={"crf": "1"} if codec == "libx264" else {})
+    stream.height, stream.width = pictures[0].shape[:2]
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 1
+    stream.codec_context.time_base = Fraction(1, 600)
+    if rotation:
+        stream.set_display_rotation(rotation)
+    tone = out.add_stream("aac", rate=48000, layout="mono") if sound else None
+    pts = pts or [round(600 / rate * index) for index in range(len(pictures))]
+    for picture, when in zip(pictures, pts, strict=True):
+        frame = av.VideoFrame.from_ndarray(picture).reformat(format="yuv420p", dst_colorspace={1: 1, 6: 5}[matrix],
+                                                             src_color_range=2, dst_color_range=1)
+        frame.pts, frame.time_base = when, Fraction(1, 600)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode())
+    for start in range(0, 80 * pts[-1] if tone else 0, 1024):
+        wave = np.sin((start + np.arange(1024)) * 0.06).astype("f4")[None] * 0.3
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 48000, start
+        out.mux(tone.encode(frame))
+    if tone:
+        out.mux(tone.encode())
+    out.close()
+    return path

@@ -5,16 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("openvino")
 
-from inference_openvino import Matting, main
+import src.openvino_network
+from inference_openvino import Matting, main, mode_of, video_kinds
 from src.checkpoint import load_model
 from src.predict import predict_alpha
-from src.preprocess import read_image, to_alpha, to_fixed_input
+from src.preprocess import read_image, to_alpha, to_byte_input, to_fixed_input
 from src.script import run_script
 from tests.conftest import ROOT, run, write_noise
 
@@ -22,15 +22,6 @@ from tests.conftest import ROOT, run, write_noise
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     return write_noise(tmp_path / "in" / "face.png", (30, 40), (600, 120))
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    writer = cv2.VideoWriter(str(tmp_path / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 12.0, (640, 96))
-    for frame in range(4):
-        writer.write(np.full((96, 640, 3), 60 * frame, np.uint8))
-    writer.release()
-    return tmp_path / "clip.mp4"
 
 
 def error_of(capsys: pytest.CaptureFixture, *options: object) -> str:
@@ -90,42 +81,6 @@ def test_a_bad_file_in_a_folder_is_named_and_the_rest_done(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["face_alpha.png"]
 
 
-def test_a_video_becomes_two_videos_of_its_size_and_speed(
-        tmp_path: Path, tiny_xml: dict[str, Path], video: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "out"
-    assert main(["--model-path", str(tiny_xml["static"]), "--image-path", str(video), "--mode", "video", "--output-dir",
-                 str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "cutout left out" in said and "4 frames, median preprocess" in said and " fps" in said
-    assert sorted(path.name for path in out.iterdir()) == ["clip_alpha.mp4", "clip_composite.mp4"]
-    for path in out.iterdir():
-        capture = cv2.VideoCapture(str(path))
-        found = [capture.get(prop) for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS,
-                                                cv2.CAP_PROP_FRAME_COUNT)]
-        assert found == [640, 96, 12, 4]
-
-
-def test_an_unreadable_video_and_a_mere_cutout_get_one_line(
-        tmp_path: Path, tiny_xml: dict[str, Path], video: Path, capsys: pytest.CaptureFixture) -> None:
-    options = ["--model-path", tiny_xml["static"], "--mode", "video", "--output-dir", tmp_path / "out"]
-    (tmp_path / "bad.mp4").write_bytes(b"junk" * 100)
-    assert "bad.mp4 is not a video" in error_of(capsys, *options, "--image-path", tmp_path / "bad.mp4")
-    assert "no video at" in error_of(capsys, *options, "--image-path", tmp_path / "none.mp4")
-    assert "no alpha channel" in error_of(capsys, *options, "--image-path", video, "--save", "cutout")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_video_that_stops_by_an_error_leaves_no_file(
-        tmp_path: Path, tiny_xml: dict[str, Path], video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Matting, image: np.ndarray) -> np.ndarray:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Matting, "alpha", fail)
-    options = ["--model-path", str(tiny_xml["static"]), "--mode", "video", "--output-dir", str(tmp_path / "out")]
-    assert run_script(lambda: main([*options, "--image-path", str(video)])) == 130
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 @pytest.mark.parametrize("device", ["MYRIAD", "FOO", "GPU.9", "", "HETERO:FOO,CPU"])
 def test_a_device_that_is_not_there_gets_a_line_with_those_that_are(
         tiny_xml: dict[str, Path], capsys: pytest.CaptureFixture, device: str) -> None:
@@ -146,6 +101,79 @@ def test_a_broken_pair_and_a_foreign_network_are_refused_by_name(
     openvino.save_model(openvino.Model([openvino.opset8.relu(image)], [image]), str(tmp_path / "relu.xml"))
     assert "relu.xml is not a matting network: it has [1,3,8,8], [1,3,8,8]" in error_of(
         capsys, "--model-path", tmp_path / "relu.xml")
+
+
+def test_a_network_with_pre_processing_inside_gives_the_same_alpha_and_a_false_one_is_refused(
+        tmp_path: Path, tiny_xml: dict[str, Path], picture: Path, capsys: pytest.CaptureFixture) -> None:
+    import openvino
+
+    from src.embedded_input import embed_input
+
+    image = read_image(picture)
+    whole = slice(None), slice(None)
+    for name, (given, box) in (("free", (to_byte_input(image), whole)),
+                               ("static", to_fixed_input(image, 64, 96, as_bytes=True))):
+        network = embed_input(openvino.Core().read_model(tiny_xml[name]), ref_size=256)
+        openvino.save_model(network, str(tmp_path / f"{name}.xml"), compress_to_fp16=False)
+        matte = Matting(tiny_xml[name]).alpha(given[0])[box]
+        np.testing.assert_allclose(Matting(tmp_path / f"{name}.xml").alpha(image), to_alpha(matte[None, None], 120, 600),
+                                   atol=5e-4)
+    network.set_rt_info("f32_nchw_bgr", ["modnet", "input"])
+    openvino.save_model(network, str(tmp_path / "false.xml"))
+    assert "false.xml is not a matting network: its metadata says input 'f32_nchw_bgr'" in error_of(
+        capsys, "--model-path", tmp_path / "false.xml")
+
+
+def test_started_inferences_finish_with_what_alpha_gives_in_any_order(
+        tiny_xml: dict[str, Path], picture: Path) -> None:
+    matting, image = Matting(tiny_xml["free"], hint="throughput"), read_image(picture)
+    pictures = [np.roll(image, 50 * shift, 1) for shift in range(5)]
+    started = [matting.start(one) for one in pictures]
+    for one, job in reversed(list(zip(pictures, started, strict=True))):
+        np.testing.assert_allclose(to_alpha(matting.finish(job)[None, None], 120, 600), matting.alpha(one), atol=1e-5)
+    assert min(matting.total_ms.values()) > 0
+
+
+def test_the_python_door_refuses_other_arrays(tiny_xml: dict[str, Path]) -> None:
+    matting = Matting(tiny_xml["free"])
+    for image in (np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 4), np.uint8)):
+        with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\), RGB"):
+            matting.alpha(image)
+
+
+def test_the_shipped_model_is_the_default_and_int8_comes_first(
+        tmp_path: Path, tiny_xml: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    shipped = tuple(tmp_path / f"pruned_modnet_{precision}.xml" for precision in ("int8", "fp16"))
+    monkeypatch.setattr(src.openvino_network, "SHIPPED", shipped)
+    line = error_of(capsys)
+    assert line.startswith("error: no OpenVINO model at ") and "give --model-path" in line
+    for path in reversed(shipped):
+        for suffix in (".xml", ".bin"):
+            shutil.copy(tiny_xml["free"].with_suffix(suffix), path.with_suffix(suffix))
+        assert Matting().path == path
+
+
+def test_the_mode_follows_from_the_name_unless_said() -> None:
+    assert [mode_of(*given) for given in (
+        (None, "a.jpg", None), (None, "a.MP4", None), ("image", "a.mp4", None), ("video", "a", None), ("video", "0", None),
+        (None, "a.jpg", 1), ("webcam", "a.jpg", None))] == [
+        "image", "video", "image", "video", "webcam", "webcam", "webcam"]
+    assert video_kinds(None, "none") == ("alpha", "composite")
+    assert video_kinds(["cutout", "alpha"], "none") == ("alpha",)
+
+
+def test_no_camera_and_no_place_to_write_get_one_line(
+        tmp_path: Path, tiny_xml: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
+    assert error_of(capsys, "--model-path", tiny_xml["static"], "--camera", 97) == (
+        "error: webcam 97 is not there, or gives no picture")
+    (tmp_path / "file").touch()
+    assert "output-dir" in error_of(capsys, "--model-path", tiny_xml["static"], "--output-dir", tmp_path / "file" / "out")
+
+
+def test_a_pattern_and_a_sheet_on_a_picture(tmp_path: Path, tiny_xml: dict[str, Path], picture: Path) -> None:
+    assert main(["--model-path", str(tiny_xml["static"]), "--image-path", str(picture.parent / "*.png"), "--save", "sheet",
+                 "--background", str(picture), "--output-dir", str(tmp_path / "out")]) == 0
+    assert read_image(tmp_path / "out" / "face_sheet.png").shape[1] == 4 * 600
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a display can be taken away")

@@ -1,0 +1,67 @@
+"""PyAV where it is used: FFmpeg's errors as one line, and its frames to RGB and back without a shift of colours."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.reformatter import VideoReformatter
+
+# FFmpeg's numbers: AVCOL_SPC_* of a stream to SWS_CS_* of a conversion. BT.709, BT.601 (625 and 525 lines), BT.2020.
+BT709, BT601 = 1, 6
+MATRICES = {BT709: 1, 5: 5, BT601: 5, 9: 9}
+LIMITED, FULL = 1, 2
+# Exact rounding and full colour resolution. Without them, and in its short way to packed RGB, FFmpeg's scaler truncates:
+# every picture came out one level too dark. By way of planes it is exact and takes 0.7 ms at 640x360.
+ACCURATE = 2 | 0x40000 | 0x2000
+
+
+def import_av() -> ModuleType:
+    """PyAV. Raises `ValueError` if it is not installed."""
+    try:
+        import av
+    except ImportError:
+        raise ValueError("videos need PyAV: pip install av") from None
+    return av
+
+
+def scaler() -> VideoReformatter:
+    """FFmpeg's scaler. One for all frames of a video: setting it up costs more than using it."""
+    return import_av().video.reformatter.VideoReformatter()
+
+
+@contextlib.contextmanager
+def reported(path: str | Path, doing: str) -> Iterator[None]:
+    """Turns FFmpeg's errors into a `ValueError`, or an `OSError` where the disk is full, that names `path`."""
+    av = import_av()
+    try:
+        yield
+    except av.FFmpegError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise ValueError(f"{path} {doing}: {error.strerror or type(error).__name__}") from None
+
+
+def to_rgb(frame: VideoFrame, matrix: int, scaler: VideoReformatter) -> np.ndarray:
+    """A decoded frame as (H, W, 3) uint8 RGB, converted by `matrix` and turned upright as its metadata says."""
+    source = {} if frame.colorspace == 0 else {"src_colorspace": MATRICES[matrix]}
+    picture = scaler.reformat(frame, format="gbrp", interpolation=ACCURATE, dst_color_range=FULL, threads=1, **source)
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture.to_ndarray(), turns))
+
+
+def from_rgb(picture: np.ndarray, pixel_format: str, matrix: int, scaler: VideoReformatter) -> VideoFrame:
+    """(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as a frame of limited range, such as `yuv420p`."""
+    given = "gray" if picture.ndim == 2 else ("rgb24", "rgba")[picture.shape[2] - 3]
+    frame = import_av().VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=given)
+    frame.color_range = FULL
+    return scaler.reformat(frame, format=pixel_format, dst_colorspace=MATRICES[matrix], src_color_range=FULL,
+                           dst_color_range=LIMITED, threads=1)
