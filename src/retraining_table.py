@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from src.budget import Budget
@@ -44,9 +44,8 @@ def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: fl
 
 
 def train_networks(steps: Steps, networks: Mapping[str, Path], data_dir: Path, recipe: Recipe, *, seeds: Sequence[int],
-                   workers: int, device: str, limit: int | None) -> list[dict]:
+                   workers: int, device: str, limit: int | None) -> Iterator[dict]:
     """A row for each network, mode and seed; the seeds one after the other, so that a run cut short has whole tables."""
-    rows = []
     for seed in seeds:
         for (name, pruned), mode in ((item, mode) for item in networks.items() for mode in MODES):
             stem = steps.folder / f"{pruned.stem}_{mode}_seed{seed}"
@@ -57,9 +56,8 @@ def train_networks(steps: Steps, networks: Mapping[str, Path], data_dir: Path, r
             Path(f"{stem}_resume.pt").unlink(missing_ok=True)
             info = read_prune_info(best.with_suffix(".json"))
             done, counts = info["training"], info["counts"]["after"]
-            rows.append({"network": name, "mode": mode, "seed": seed, "epochs": done["epochs"], "steps": done["step"],
-                         "mse": done["val_mse"], "mad": done["val_mad"], "n": done["val_n"], **counts})
-    return rows
+            yield {"network": name, "mode": mode, "seed": seed, "epochs": done["epochs"], "steps": done["step"],
+                   "mse": done["val_mse"], "mad": done["val_mad"], "n": done["val_n"], **counts}
 
 
 def summary(rows: Sequence[Mapping]) -> list[dict]:
@@ -76,8 +74,11 @@ def summary(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def error_table(lines: Sequence[Mapping], name: str) -> list[str]:
-    """Markdown of `mse` or `mad`: a line for each network, a column for each mode, the lowest of a line in bold."""
-    def cell(line: Mapping, best: float) -> str:
+    """Markdown of `mse` or `mad`: a line for each network, a column for each mode, the lowest of a line in bold; `-` for
+    what was not trained yet."""
+    def cell(line: Mapping | None, best: float) -> str:
+        if line is None:
+            return "-"
         text = f"{line[name]:.4f}" + ("" if line[f"{name}_std"] is None else f" ± {line[f'{name}_std']:.4f}")
         return f"**{text}**" if line[name] == best else text
 
@@ -86,7 +87,7 @@ def error_table(lines: Sequence[Mapping], name: str) -> list[str]:
     for network in dict.fromkeys(line["network"] for line in lines):
         own = [line for line in lines if line["network"] == network]
         best = min(line[name] for line in own)
-        cells = " | ".join(cell(next(line for line in own if line["mode"] == mode), best) for mode in TITLES)
+        cells = " | ".join(cell(next((line for line in own if line["mode"] == mode), None), best) for mode in TITLES)
         out.append(f"| {network} | {own[0]['params'] / 1e6:.2f} | {own[0]['macs_deploy'] / 1e9:.2f} | {cells} |")
     return out + [f"| {title} | | | {tuned} | {scratch} | |" for title, tuned, scratch in PAPER_ROWS if name == "mse"]
 
@@ -99,7 +100,7 @@ def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
     axis, names = figure.subplots(), list(dict.fromkeys(line["network"] for line in lines))
     for place, (mode, title) in enumerate(TITLES.items()):
         own = [line for line in lines if line["mode"] == mode]
-        axis.bar([number + 0.27 * (place - 1) for number in range(len(names))], [line["mse"] for line in own], 0.25,
+        axis.bar([names.index(line["network"]) + 0.27 * (place - 1) for line in own], [line["mse"] for line in own], 0.25,
                  yerr=[line["mse_std"] or 0.0 for line in own], capsize=3, label=title)
     axis.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set(ylabel=f"MSE on val, N = {lines[0]['n']}")
@@ -113,6 +114,7 @@ def table_text(report: Mapping) -> str:
     data = "**generated** portraits (drawn by code, they show nobody)" if report["generated"] else f"`{report['data_dir']}`"
     budget = f"{recipe['epochs']} epochs" + (f" of {recipe['steps_per_epoch']} steps" if recipe["steps_per_epoch"] else "")
     longer = ", ".join(f"{line['epochs']} ({line['network']})" for line in lines if line["mode"] == "scratch-b")
+    trained = "" if len(report["runs"]) == report["planned"] else f" **{len(report['runs'])} of {report['planned']} runs.**"
     spread = " ± standard deviation" if len(report["seeds"]) > 1 else ""
     return "\n".join([
         "# Fine-tuned or trained from scratch", "",
@@ -120,7 +122,7 @@ def table_text(report: Mapping) -> str:
         "search, over the whole network, to the multiply-accumulates of rule paper. "
         f"Trained {budget} at {recipe['input_size']} px, batch {recipe['batch_size']}, on {data}; scratch-E as long, "
         f"scratch-B as many epochs as cost what the dense network's would: {longer}. Errors after the last epoch on "
-        f"{lines[0]['n']} images of val, mean{spread} over seeds {', '.join(map(str, report['seeds']))}.", "",
+        f"{lines[0]['n']} images of val, mean{spread} over seeds {', '.join(map(str, report['seeds']))}.{trained}", "",
         *error_table(lines, "mse"), "", *error_table(lines, "mad"), "",
         f"The paper's ({PAPER}) are on PPM-100, and do not say how long from scratch is; compare within one table.", "",
         "![MSE of each network and mode](retraining.png)", "", f"Made with `{report['command']}`.", ""])
@@ -129,7 +131,8 @@ def table_text(report: Mapping) -> str:
 def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
                      recipe: Recipe, seeds: Sequence[int], generated: bool, workers: int = 0, device: str = "cpu",
                      limit: int | None = None) -> Path:
-    """Trains what is not trained yet and writes `retraining.md`, `.json` and `.png`; the path of the first.
+    """Trains what is not trained yet and writes `retraining.md`, `.json` and `.png`, anew after each run; the path of the
+    first.
 
     Raises `ValueError` for a data set without a `val` split of its own, or as the steps do.
     """
@@ -137,12 +140,15 @@ def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio
         raise ValueError(f"{data_dir} has no val/fg: the table needs pictures that were not trained on")
     steps = Steps(output_dir)
     networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold)
-    rows = train_networks(steps, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit)
-    report = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
-              "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds),
-              "summary": summary(rows), "runs": rows, "seconds": steps.seconds(), **provenance()}
-    path = output_dir / "retraining.md"
-    write_json(path.with_suffix(".json"), report)
-    draw_bars(report["summary"], path.with_suffix(".png"))
-    write_text(path, table_text(report))
+    setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
+               "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds),
+               "planned": len(networks) * len(MODES) * len(seeds), **provenance()}
+    path, rows = output_dir / "retraining.md", []
+    for row in train_networks(steps, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit):
+        rows.append(row)
+        # After each run, since a table of many hours is worth reading before it is whole.
+        report = {**setting, "summary": summary(rows), "runs": rows, "seconds": steps.seconds()}
+        write_json(path.with_suffix(".json"), report)
+        draw_bars(report["summary"], path.with_suffix(".png"))
+        write_text(path, table_text(report))
     return path

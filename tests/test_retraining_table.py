@@ -38,6 +38,7 @@ def test_table_by_hand():
     assert lines[2] == "| a | 1.50 | 3.66 | **0.0200 ± 0.0141** | 0.0500 ± 0.0000 | 0.0300 ± 0.0141 |"
     assert "| paper, encoder left | | | 0.018291 | 0.015588 | |" in lines
     single = error_table(summary(ROWS[::2]), "mad")
+    assert error_table(summary(ROWS[:3]), "mse")[2].endswith("| **0.0200 ± 0.0141** | 0.0500 | - |")
     assert single[2] == "| a | 1.50 | 3.66 | **0.0200** | 0.1000 | 0.0800 |" and len(single) == 3
 
 
@@ -93,6 +94,9 @@ def test_an_interrupted_table_goes_on_in_the_run_that_was_stopped(one_network, d
     with pytest.raises(KeyboardInterrupt):
         make(one_network, discs, tmp_path / "cut")
     assert calls[-1] == "epoch 1/1"
+    said = (tmp_path / "cut" / "retraining.md").read_text()
+    assert "**2 of 6 runs.**" in said and said.count(" - |") == 2
+    assert "runs.**" not in (tmp_path / "whole" / "retraining.md").read_text()
     cut = json.loads(make(one_network, discs, tmp_path / "cut").with_suffix(".json").read_text())
     assert len(calls) == 4 + 1 + 4 and cut["runs"] == whole["runs"]
 
