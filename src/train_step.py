@@ -13,6 +13,7 @@ from tqdm import tqdm
 from src.batches import Batches
 from src.consistency import consistency_loss
 from src.distill import Heads, feature_loss, head_loss, teach
+from src.distributed import sum_over_processes
 from src.losses import modnet_losses
 from src.models.modnet import MODNet
 from src.recipe import Recipe
@@ -129,11 +130,12 @@ def train_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe:
     set_modes(state.model, recipe, state.step)
     names = [pair.image.name for pair in loader.dataset.pairs]
     sums: dict[str, float] = {}
-    iterator, bar = iter(loader), tqdm(batches.groups(), desc=title, leave=False)
+    iterator, bar = iter(loader), tqdm(batches.groups(), desc=title, leave=False, disable=batches.rank > 0)
     for group in bar:
         done = train_step(state, iterator, len(batches.micro_batches(group)), recipe,
                           share=batches.world / len(group), names_of=names)
         for name, value in done.items():
             sums[name] = sums.get(name, 0.0) + value
         bar.set_postfix(loss=f"{sums['loss'] / sums['seen']:.3f}")
+    sums = sum_over_processes(sums)
     return {name: value / sums["seen"] for name, value in sums.items() if name != "seen"}

@@ -131,8 +131,9 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(*fresh(), discs, recipe, stem=tmp_path / "parts", **options)
     monkeypatch.setattr(trainer, "train_epoch", original)
-    train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, **options)
+    train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, workers=2, tensorboard=True, **options)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert len(list((tmp_path / "parts_tensorboard").glob("events*"))) == 1 and len(list(tmp_path.glob("cache/*.pack"))) == 1
     assert distance(*(load_model(tmp_path / f"{name}_epoch2.ckpt") for name in ("parts", "whole"))) == 0
     assert set(load_model(tmp_path / "parts_best.ckpt").state_dict()) == set(fresh()[0].state_dict()), "no adapters"
     rows = read_log(tmp_path / "parts")
