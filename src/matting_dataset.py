@@ -102,6 +102,8 @@ class MattingDataset(Dataset):
     def _decode(self, index: int) -> Sample:
         pair = self.pairs[index]
         image, alpha = read_pair(pair) if pair.alpha is not None else unlabeled(pair.image)
+        if pair.alpha is not None and not alpha.any():
+            raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
         shrink = self.scale[1] * self.size / min(alpha.shape)
         if shrink < 1:
             to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))

@@ -7,16 +7,22 @@ from torch.utils.data import DataLoader
 
 from src.batches import Batches, make_loader
 from src.distributed import rank, wait_for_all, world_size
+from src.layouts import check_pairs, find_pairs, has_split
 from src.matting_dataset import CACHE_DIR, MattingDataset
 from src.recipe import Recipe
 
 
 def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) -> MattingDataset:
-    """The training samples that `recipe` asks for."""
+    """The training samples that `recipe` asks for, after a look at every pair, those for validation too.
+
+    Raises `FileNotFoundError` or `ValueError` naming a folder or file.
+    """
     folders = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
                for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
-    return MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale,
+    dataset = MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale,
                           composition_prob=recipe.composition_prob, cache_dir=cache_dir, **folders)
+    check_pairs(dataset.pairs + (find_pairs(data_dir, "val") if has_split(data_dir, "val") else []))
+    return dataset
 
 
 def make_batches(dataset: MattingDataset, recipe: Recipe) -> Batches:

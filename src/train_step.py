@@ -94,6 +94,16 @@ def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
         state.ema.update(state.model)
 
 
+def next_batch(batches: Iterator[Batch], device: torch.device) -> Batch:
+    """The next micro-batch, on the device. What a loading process raised is raised here without its traceback."""
+    try:
+        batch = next(batches)
+    except (ValueError, OSError) as error:
+        kind = next(kind for kind in (FileNotFoundError, OSError, ValueError) if isinstance(error, kind))
+        raise kind(str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()) from None
+    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+
+
 def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, recipe: Recipe, *, share: float,
                names_of: list[str]) -> dict[str, float]:
     """One step of the optimiser on `count` micro-batches; the sum of each loss over the samples.
@@ -105,7 +115,7 @@ def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, re
     state.optimizer.zero_grad(set_to_none=True)
     sums, names = {"seen": 0.0}, []
     for number in range(1, count + 1):
-        batch = {key: value.to(state.device, non_blocking=True) for key, value in next(micro_batches).items()}
+        batch = next_batch(micro_batches, state.device)
         n = len(batch["image"])
         names += [names_of[index] for index in batch["index"].tolist()]
         with contextlib.nullcontext() if number == count else state.no_sync():
