@@ -76,6 +76,11 @@ class Backgrounds:
             self._cache[index] = image
         return self._cache[index]
 
+    def load_all(self) -> None:
+        """Reads every picture now, so that processes forked later share them."""
+        for index in range(len(self.paths)):
+            self.load(index)
+
     def draw(self, side: int, rng: np.random.Generator) -> np.ndarray:
         """A random part of a random picture as (side, side, 3) uint8: mirrored, recoloured, out of focus by chance."""
         image = self.load(int(rng.integers(len(self.paths))))

@@ -69,9 +69,11 @@ class MattingDataset(Dataset):
 
     def prepare(self, *, pack: bool = False) -> None:
         """Estimates the foreground colours that composition will need, once for all; with `pack` decodes every picture into
-        one file in the cache folder, from which all loading processes read."""
+        one file in the cache folder, from which all loading processes read, and every background before they are forked."""
         if pack and self._pack is None:
             self._pack = self._open_pack()
+            if self.backgrounds is not None:
+                self.backgrounds.load_all()
         elif not pack and self.backgrounds is not None:
             for index in tqdm(range(self.mattes), desc="foreground colours", leave=False):
                 self.load(index)

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from src.batches import Batches, make_loader
 from src.distributed import rank, wait_for_all, world_size
-from src.layouts import check_pairs, find_pairs, has_split
+from src.layouts import Pair, check_pairs, find_pairs, has_split
 from src.matting_dataset import CACHE_DIR, MattingDataset
 from src.recipe import Recipe
 
@@ -21,7 +21,10 @@ def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) ->
                for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
     dataset = MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale,
                           composition_prob=recipe.composition_prob, cache_dir=cache_dir, **folders)
-    check_pairs(dataset.pairs + (find_pairs(data_dir, "val") if has_split(data_dir, "val") else []))
+    others = find_pairs(data_dir, "val") if has_split(data_dir, "val") else []
+    if dataset.backgrounds is not None:
+        others = others + [Pair(path, None) for path in dataset.backgrounds.paths]
+    check_pairs(dataset.pairs + others)
     return dataset
 
 

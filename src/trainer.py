@@ -55,6 +55,8 @@ def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Pa
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
     state_path = Path(f"{stem}_resume.pt")
     log = restore(state_path, state, recipe) if resume else []
+    if recipe.mode == "scratch-b" and rank() == 0:
+        print(f"scratch-b: {recipe.epochs} epochs")
     if recipe.semantic_training and rank() == 0:
         print("detail and matte do not count: only the encoder and the low-resolution branch run")
     loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")

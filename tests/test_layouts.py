@@ -4,6 +4,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from src import matting_dataset, trainer
 from src.checkpoint import load_model
@@ -11,6 +13,7 @@ from src.layouts import check_pairs, find_pairs, has_split
 from src.matting_dataset import MattingDataset
 from src.recipe import Recipe
 from src.train_data import make_dataset
+from src.train_step import next_batch
 from tests.test_trainer import read_log
 
 
@@ -88,14 +91,28 @@ def test_a_file_that_breaks_in_a_later_epoch_costs_one_line_and_no_checkpoint(ti
     assert trainer.main([*args, "--resume"]) == 0 and len(read_log(tmp_path / "out/tiny")) == 2
 
 
-def test_a_loading_process_reports_a_broken_background_in_one_line(tiny_ckpt, discs, tmp_path):
+class Broken(Dataset):
+    """A data set whose file is damaged."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict:
+        raise ValueError("x.png is not a picture that can be read: it ends too early")
+
+
+def test_what_a_loading_process_raises_is_one_line():
+    with pytest.raises(ValueError) as caught:
+        next_batch(iter(DataLoader(Broken(), num_workers=1)), torch.device("cpu"))
+    assert str(caught.value) == "x.png is not a picture that can be read: it ends too early"
+
+
+def test_a_broken_background_is_named_before_training(discs, tmp_path):
     (tmp_path / "backgrounds").mkdir()
     shutil.copy(discs / "val/fg/0.png", tmp_path / "backgrounds/b.png")
-    spoil(tmp_path / "backgrounds/b.png", "truncated")
-    with pytest.raises(ValueError) as caught:
-        trainer.main(["--model-path", str(tiny_ckpt), "--data-dir", str(discs), "--input-size", "64", "--background-dir",
-                      str(tmp_path / "backgrounds"), "--cache-dir", str(tmp_path / "cache"), "--workers", "1"])
-    assert str(caught.value).startswith(str(tmp_path / "backgrounds/b.png")) and "\n" not in str(caught.value)
+    spoil(tmp_path / "backgrounds/b.png", "truncated header")
+    with pytest.raises(ValueError, match="backgrounds/b.png is not a picture"):
+        make_dataset(discs, Recipe(input_size=64, background_dir=str(tmp_path / "backgrounds")))
 
 
 def test_headers_of_a_good_data_set_pass(discs):
