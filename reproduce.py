@@ -51,7 +51,7 @@ def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:
     def work() -> dict:
         return {"onnx_difference": load_script("export_onnx").export_onnx(ckpt_path, output_path=onnx_path),
                 "openvino_difference": load_script("convert_openvino").convert_openvino(
-                    onnx_path, xml_path, precision="fp32")}
+                    onnx_path, xml_path, precision="fp32").difference}
 
     steps.run(f"export {name}", work, inputs=[ckpt_path],
               outputs=[onnx_path, xml_path, xml_path.with_suffix(".bin")])
