@@ -29,7 +29,7 @@ from src.matting_dataset import MattingDataset
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.prune_report import draw_widths, pruning_table
+from src.prune_report import draw_widths, pruned_stem, pruning_table
 from src.pruning import check_weights, inherit
 from src.rules import RULES, SCOPES, limit_scope, widths_of
 from src.script import run_script
@@ -177,21 +177,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
-         budget: Budget | None = None, search: bool = False, latency: LatencyTarget | None = None,
-         steps: int = 0) -> str:
-    """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
-    if latency is not None:
-        parts = [f"modnet_p_latency_{latency.milliseconds:g}ms_{latency.threads}_threads_{latency.precision}", rule]
-    elif budget is None:
-        parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
-    else:
-        targets = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
-        parts = ["modnet_p", *targets, rule] + ["search"] * search
-    parts += [f"{steps}_steps"] * (steps > 0)
-    return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))
-
-
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     recipe = step_recipe(args)
@@ -201,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
         latency = LatencyTarget(args.target_latency, args.threads, args.precision)
     if args.steps and args.data_dir is None:
         raise ValueError("--steps needs pictures to retrain on: give --data-dir")
-    name = stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion, budget=budget,
+    name = pruned_stem(args.ratio, args.threshold, rule=args.rule, scope=args.scope, criterion=args.criterion, budget=budget,
                 search=args.search, latency=latency, steps=args.steps)
     path = args.save_dir / f"{name}.ckpt"
     pruned = prune(args.ckpt_path, ratio=args.ratio, threshold=args.threshold, rule=args.rule, scope=args.scope,

@@ -19,11 +19,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import main_prune
 from src.files import write_json
 from src.generate_portraits import generate_data_set
 from src.latency import available_devices, measure_latency
 from src.paper_steps import evaluate_step, prune_step, retrain_step
+from src.prune_report import pruned_stem
 from src.recipe import Recipe
 from src.report import draw_comparison, write_markdown
 from src.retraining_table import retraining_table
@@ -51,7 +51,7 @@ def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:
     def work() -> dict:
         return {"onnx_difference": load_script("export_onnx").export_onnx(ckpt_path, output_path=onnx_path),
                 "openvino_difference": load_script("convert_openvino").convert_openvino(
-                    onnx_path, xml_path, precision="fp32")}
+                    onnx_path, xml_path, precision="fp32").difference}
 
     steps.run(f"export {name}", work, inputs=[ckpt_path],
               outputs=[onnx_path, xml_path, xml_path.with_suffix(".bin")])
@@ -74,7 +74,7 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
     Raises `ValueError` or `FileNotFoundError` as the steps do.
     """
     steps = Steps(output_dir)
-    pruned = prune_step(steps, "prune", ckpt_path, output_dir / f"{main_prune.stem(ratio, threshold)}.ckpt", ratio=ratio,
+    pruned = prune_step(steps, "prune", ckpt_path, output_dir / f"{pruned_stem(ratio, threshold)}.ckpt", ratio=ratio,
                         threshold=threshold)
     retrained = retrain_step(steps, "retrain", pruned, data_dir, recipe, stem=output_dir / f"{pruned.stem}_retrained",
                              workers=workers, device=device)

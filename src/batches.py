@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -57,5 +58,10 @@ class Batches(Sampler[list[int]]):
 
 def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
     """Batches of `dataset`, in the order of `batches`; the processes stay from epoch to epoch."""
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
-                      persistent_workers=workers > 0)
+    # A process that loads uses one core: OpenCV's own threads would fight over the others.
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
+                      worker_init_fn=_one_thread)
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)

@@ -1,6 +1,7 @@
 """What is made of a picture and its alpha: the matte, a cut-out, a composite, a sheet of all. No torch here."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from src.backdrop import Backdrop, Colour
 from src.files import write_atomically
-from src.foreground import estimate_foreground, rim_of
+from src.foreground import estimate_foreground, mix
 
 KINDS = ("alpha", "cutout", "composite", "sheet")
 # What is written unless told otherwise, of a picture and of a video.
@@ -28,16 +29,16 @@ def cutout(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.dstack((foreground, to_uint8(alpha)))
 
 
+@functools.lru_cache(maxsize=1)
+def _plain(colour: Colour, height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
 def composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray | Colour) -> np.ndarray:
     """Colours (H, W, 3) uint8 RGB over `background`, as large or one colour, by alpha (H, W) float32 in [0, 1]; uint8."""
     if isinstance(background, tuple):
-        background = np.full(foreground.shape, background, np.uint8)
-    # Beyond half a step of 8 bits from 0 and 1 nothing mixes, so only the rim is computed.
-    out = cv2.copyTo(foreground, np.uint8(alpha > np.float32(0.5)), background.copy())
-    rim = rim_of(alpha)
-    front, behind = (picture.reshape(-1, 3)[rim].astype(np.float32) for picture in (foreground, background))
-    out.reshape(-1, 3)[rim] = np.rint(behind + alpha.reshape(-1, 1)[rim] * (front - behind))
-    return out
+        background = _plain(background, *foreground.shape[:2])
+    return mix(foreground, background, alpha)
 
 
 def checkerboard(height: int, width: int, side: int = 16) -> np.ndarray:
@@ -77,6 +78,7 @@ def render(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdr
     out = {"alpha": to_uint8(alpha)}
     if set(kinds) - {"alpha"}:
         front = estimate_foreground(image, alpha, foreground)
+    if "cutout" in kinds:
         out["cutout"] = cutout(front, alpha)
     if set(kinds) & {"composite", "sheet"}:
         out["composite"] = composite(front, alpha, backdrop(image, alpha, time))
@@ -86,11 +88,14 @@ def render(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdr
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG, in one move."""
+    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG, in one move. Raises `OSError` naming `path`."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     data = cv2.imencode(".png", picture)[1].tobytes()
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    try:
+        write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def result_path(stem: str, kind: str, output_dir: Path) -> Path:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -28,11 +29,15 @@ def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(colours[soft], 0, 1)).astype(np.uint8)
 
 
+def file_key(paths: Iterable[Path], *more: object) -> str:
+    """A name that changes with the place, size or time of any file, and with `more`."""
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(repr((stats, *more)).encode()).hexdigest()[:32]
+
+
 def cached_colours(paths: tuple[Path, Path], image: np.ndarray, alpha: np.ndarray, cache_dir: Path) -> np.ndarray:
     """`foreground_colours` of the picture and alpha read from `paths`, from a file in `cache_dir` after the first time."""
-    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    name = hashlib.sha256(repr((stats, alpha.shape)).encode()).hexdigest()[:32]
-    path = cache_dir / f"{name}.npy"
+    path = cache_dir / f"{file_key(paths, alpha.shape)}.npy"
     expected = int(((alpha > 0) & (alpha < 255)).sum())
     try:
         colours = np.load(path)
@@ -70,6 +75,11 @@ class Backgrounds:
                 image = cv2.resize(image, to, interpolation=cv2.INTER_AREA)
             self._cache[index] = image
         return self._cache[index]
+
+    def load_all(self) -> None:
+        """Reads every picture now, so that processes forked later share them."""
+        for index in range(len(self.paths)):
+            self.load(index)
 
     def draw(self, side: int, rng: np.random.Generator) -> np.ndarray:
         """A random part of a random picture as (side, side, 3) uint8: mirrored, recoloured, out of focus by chance."""

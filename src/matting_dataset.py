@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,22 +10,15 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from src.augment import degrade, jitter_colours, random_window, resize_square, turn
-from src.composition import Backgrounds, cached_colours, put_on
+from src.composition import Backgrounds, cached_colours, file_key, put_on
 from src.layouts import Pair, find_images, find_pairs, has_split, read_pair
+from src.pack import Pack, Sample, write_pack
 from src.preprocess import normalise, read_image
 
 __all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
 
 CACHE_BYTES = 4 * 2**30
-FOREGROUND_CACHE = Path("result/foreground_cache")
-
-
-class Sample(NamedTuple):
-    """What is kept of a pair: (H, W, 3) RGB, (H, W), and `foreground_colours` (n, 3) where wanted; uint8."""
-
-    image: np.ndarray
-    alpha: np.ndarray
-    colours: np.ndarray | None
+CACHE_DIR = Path("result/cache")
 
 
 def make_trimap(alpha: np.ndarray, radius: int) -> np.ndarray:
@@ -56,7 +48,7 @@ class MattingDataset(Dataset):
     def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
                  scale: tuple[float, float] = (1.0, 1.6), semantic_only_dir: Path | None = None,
                  unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
-                 cache_dir: Path = FOREGROUND_CACHE) -> None:
+                 cache_dir: Path = CACHE_DIR) -> None:
         """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
         self.pairs = find_pairs(data_dir, split)
         self.mattes = len(self.pairs)
@@ -70,33 +62,57 @@ class MattingDataset(Dataset):
         self.composition_prob, self.cache_dir = composition_prob, cache_dir
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
+        self._pack: Pack | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def prepare(self) -> None:
-        """Estimates the foreground colours that composition will need, once for all; otherwise does nothing."""
-        if self.backgrounds is not None:
+    def prepare(self, *, pack: bool = False) -> None:
+        """Estimates the foreground colours that composition will need, once for all; with `pack` decodes every picture into
+        one file in the cache folder, from which all loading processes read, and every background before they are forked."""
+        if pack and self._pack is None:
+            self._pack = self._open_pack()
+            if self.backgrounds is not None:
+                self.backgrounds.load_all()
+        elif not pack and self.backgrounds is not None:
             for index in tqdm(range(self.mattes), desc="foreground colours", leave=False):
                 self.load(index)
 
+    def _open_pack(self) -> Pack:
+        files = [path for pair in self.pairs for path in pair if path is not None]
+        name = file_key(files, (self.scale[1] * self.size, self.mattes if self.backgrounds is not None else 0))
+        path = self.cache_dir / f"{name}.pack"
+        try:
+            return Pack(path)
+        except (OSError, ValueError, KeyError):
+            indices = tqdm(range(len(self)), desc="decoding", leave=False)
+            write_pack(path, (self._decode(index) for index in indices))
+            return Pack(path)
+
     def load(self, index: int) -> Sample:
-        """Picture, alpha and foreground colours, uint8, shrunk to what training needs; from memory after the first time."""
+        """Picture, alpha and foreground colours, uint8, shrunk to what training needs; decoded once."""
+        if self._pack is not None:
+            return self._pack[index]
         if index in self._cache:
             return self._cache[index]
+        sample = self._decode(index)
+        if self._cached_bytes < CACHE_BYTES:
+            self._cache[index] = sample
+            self._cached_bytes += sample.image.nbytes + sample.alpha.nbytes
+        return sample
+
+    def _decode(self, index: int) -> Sample:
         pair = self.pairs[index]
         image, alpha = read_pair(pair) if pair.alpha is not None else unlabeled(pair.image)
+        if pair.alpha is not None and not alpha.any():
+            raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
         shrink = self.scale[1] * self.size / min(alpha.shape)
         if shrink < 1:
             to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))
             image, alpha = (cv2.resize(x, to, interpolation=cv2.INTER_AREA) for x in (image, alpha))
         alpha = np.rint(alpha * 255).astype(np.uint8)
         wanted = self.backgrounds is not None and index < self.mattes
-        sample = Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
-        if self._cached_bytes < CACHE_BYTES:
-            self._cache[index] = sample
-            self._cached_bytes += image.nbytes + alpha.nbytes
-        return sample
+        return Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random square of picture and alpha, (S, S, 3) and (S, S) uint8, by chance on another background."""

@@ -91,7 +91,7 @@ class Matting:
         times.append(time.perf_counter())
         matte = self._network([batch])[self._network.output(0)]
         times.append(time.perf_counter())
-        alpha = to_alpha(matte[:, :, box[0], box[1]], *image.shape[:2])
+        alpha = to_alpha(matte[:, :, box[0], box[1]], *image.shape[:2], smooth=True)
         times.append(time.perf_counter())
         self.milliseconds = {name: (end - start) * 1000 for name, start, end in
                              zip(("preprocess", "infer", "postprocess"), times, times[1:], strict=False)}

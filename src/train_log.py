@@ -3,14 +3,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.files import write_atomically, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def write_log(log: list[dict], stem: Path) -> None:
     """Writes `<stem>_log.jsonl` and `<stem>_curves.png`."""
     write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row) + "\n" for row in log))
     plot_log(log, Path(f"{stem}_curves.png"))
+
+
+def open_tensorboard(stem: Path, epoch: int) -> SummaryWriter:
+    """A writer to the folder `<stem>_tensorboard`; what is there from `epoch` on is dropped."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(f"{stem}_tensorboard", purge_step=epoch)
+
+
+def write_scalars(writer: SummaryWriter, row: dict) -> None:
+    """Adds each number of an epoch."""
+    for name, value in row.items():
+        writer.add_scalar(name, value, row["epoch"])
+    writer.flush()
 
 
 def plot_log(log: list[dict], path: Path) -> None:

@@ -5,7 +5,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from src.matting_dataset import FOREGROUND_CACHE
+from src.matting_dataset import CACHE_DIR
 from src.recipe import MODES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 
 # Numbers of the recipe: option, type, help.
@@ -75,13 +75,14 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
     parser.add_argument("--save-dir", type=Path, help="where files go (default: the folder of the model, or result)")
     parser.add_argument("--name", help="stem of the files (default: that of the model, or modnet)")
     parser.add_argument("--data-dir", type=Path, default=Path("data/PPM-100"), help="data set (default: %(default)s)")
-    parser.add_argument("--cache-dir", type=Path, default=FOREGROUND_CACHE, help="where estimated foreground colours are "
-                        "kept (default: %(default)s)")
+    parser.add_argument("--cache-dir", type=Path, default=CACHE_DIR, help="where estimated foreground colours and, "
+                        "with --workers, decoded pictures are kept (default: %(default)s)")
     parser.add_argument("--save-step", type=int, default=1, help="epochs between checkpoints (default: %(default)s)")
     parser.add_argument("--val-every", type=int, default=1, help="epochs between validations (default: %(default)s)")
     parser.add_argument("--val-limit", type=int, help="validate on the first N pictures only")
     parser.add_argument("--workers", type=int, default=0, help="data loading processes (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
+    parser.add_argument("--tensorboard", action="store_true", help="a log for TensorBoard too, in NAME_tensorboard")
     parser.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
     add_recipe_options(parser)
     args = parser.parse_args(argv)

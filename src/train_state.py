@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from src.checkpoint import load_model, load_state, save_state
 from src.distill import Output, Student
+from src.distributed import share
 from src.ema import Ema
 from src.models.modnet import MODNet
 from src.recipe import Recipe, make_optimizer, make_schedule
@@ -19,10 +21,12 @@ from src.recipe import Recipe, make_optimizer, make_schedule
 class TrainState:
     """The network and what goes with it; `step` counts steps of the optimiser.
 
-    `teacher` and `frozen`, a copy of the network at its start, are in eval mode and do not change.
+    `shared` is the student as several processes train it; `teacher` and `frozen`, a copy of the network at its start, are
+    in eval mode and do not change.
     """
 
     student: Student
+    shared: DistributedDataParallel | None
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
     scaler: torch.amp.GradScaler
@@ -37,11 +41,11 @@ class TrainState:
 
     def run(self, image: torch.Tensor) -> Output:
         """The student's output for a batch (N, 3, H, W) in [-1, 1]."""
-        return self.student(image)
+        return self.student(image) if self.shared is None else self.shared(image)
 
     def no_sync(self) -> contextlib.AbstractContextManager:
         """Inside, gradients are added up by this process alone."""
-        return contextlib.nullcontext()
+        return contextlib.nullcontext() if self.shared is None else self.shared.no_sync()
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +81,7 @@ def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainSta
     optimizer = make_optimizer(model, recipe, extra=student.adapters.parameters())
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
     frozen = copy.deepcopy(model).eval().requires_grad_(False) if recipe.soc else None
-    return TrainState(student, optimizer, make_schedule(optimizer, recipe, steps_per_epoch), scaler,
+    return TrainState(student, share(student), optimizer, make_schedule(optimizer, recipe, steps_per_epoch), scaler,
                       None if recipe.ema is None else Ema(model, recipe.ema), teacher, frozen)
 
 

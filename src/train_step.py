@@ -13,6 +13,7 @@ from tqdm import tqdm
 from src.batches import Batches
 from src.consistency import consistency_loss
 from src.distill import Heads, feature_loss, head_loss, teach
+from src.distributed import sum_over_processes
 from src.losses import modnet_losses
 from src.models.modnet import MODNet
 from src.recipe import Recipe
@@ -93,6 +94,16 @@ def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
         state.ema.update(state.model)
 
 
+def next_batch(batches: Iterator[Batch], device: torch.device) -> Batch:
+    """The next micro-batch, on the device. What a loading process raised is raised here without its traceback."""
+    try:
+        batch = next(batches)
+    except (ValueError, OSError) as error:
+        kind = next(kind for kind in (FileNotFoundError, OSError, ValueError) if isinstance(error, kind))
+        raise kind(str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()) from None
+    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+
+
 def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, recipe: Recipe, *, share: float,
                names_of: list[str]) -> dict[str, float]:
     """One step of the optimiser on `count` micro-batches; the sum of each loss over the samples.
@@ -104,7 +115,7 @@ def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, re
     state.optimizer.zero_grad(set_to_none=True)
     sums, names = {"seen": 0.0}, []
     for number in range(1, count + 1):
-        batch = {key: value.to(state.device, non_blocking=True) for key, value in next(micro_batches).items()}
+        batch = next_batch(micro_batches, state.device)
         n = len(batch["image"])
         names += [names_of[index] for index in batch["index"].tolist()]
         with contextlib.nullcontext() if number == count else state.no_sync():
@@ -129,11 +140,12 @@ def train_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe:
     set_modes(state.model, recipe, state.step)
     names = [pair.image.name for pair in loader.dataset.pairs]
     sums: dict[str, float] = {}
-    iterator, bar = iter(loader), tqdm(batches.groups(), desc=title, leave=False)
+    iterator, bar = iter(loader), tqdm(batches.groups(), desc=title, leave=False, disable=batches.rank > 0)
     for group in bar:
         done = train_step(state, iterator, len(batches.micro_batches(group)), recipe,
                           share=batches.world / len(group), names_of=names)
         for name, value in done.items():
             sums[name] = sums.get(name, 0.0) + value
         bar.set_postfix(loss=f"{sums['loss'] / sums['seen']:.3f}")
+    sums = sum_over_processes(sums)
     return {name: value / sums["seen"] for name, value in sums.items() if name != "seen"}

@@ -3,10 +3,14 @@
     python src/trainer.py --model-path result/X.ckpt --batch-size 2 --epoch 4
 
 writes, into the folder of the model, `X_epochN.ckpt` + `.json` every `--save-step` epochs, `X_best.ckpt` (lowest MSE on
-`val`), `X_log.jsonl` (a line an epoch), `X_curves.png` and `X_resume.pt`, from which `--resume` goes on.
+`val`), `X_log.jsonl` (a line an epoch), `X_curves.png` and `X_resume.pt`, from which `--resume` goes on. With several
+processes, each of which takes `--batch-size` images:
+
+    torchrun --nproc-per-node 2 src/trainer.py --model-path result/X.ckpt --batch-size 2 --epoch 4
 """
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -15,18 +19,21 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import torch
+from torch.utils.data import DataLoader
 
-from src.batches import Batches, make_loader
+from src.batches import Batches
 from src.checkpoint import find_prune_info, load_backbone, load_model, save_model
-from src.matting_dataset import FOREGROUND_CACHE, MattingDataset, has_split
+from src.distributed import join, leave, rank
+from src.matting_dataset import CACHE_DIR, has_split
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.modes import apply_mode
 from src.recipe import Recipe
 from src.script import run_script, torch_device
-from src.train_log import write_log
+from src.train_data import load_training, make_batches, make_dataset
+from src.train_log import open_tensorboard, write_log, write_scalars
 from src.train_options import make_recipe, parse_train_args
-from src.train_state import restore, save_train_state, start_state
+from src.train_state import TrainState, restore, save_train_state, start_state
 from src.train_step import train_epoch
 from src.validate import validate
 
@@ -34,53 +41,54 @@ from src.validate import validate
 SCORES = ("val_mse", "val_semantic")
 
 
-def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = FOREGROUND_CACHE) -> MattingDataset:
-    """The training samples that `recipe` asks for."""
-    folders = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
-               for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
-    return MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale,
-                          composition_prob=recipe.composition_prob, cache_dir=cache_dir, **folders)
-
-
 def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Path, workers: int = 0,
-          save_step: int = 1, resume: bool = False, cache_dir: Path = FOREGROUND_CACHE, val_every: int = 1,
-          val_limit: int | None = None) -> Path:
-    """Trains `model` in place on `data_dir`; files are named after `stem` (folder and name without suffix).
+          save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_every: int = 1,
+          val_limit: int | None = None, tensorboard: bool = False) -> Path:
+    """Trains `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
+    suffix, and written by the first process alone.
 
     Returns the checkpoint to use: the best on `val` where the data set has one, else the last.
     """
     model, recipe = apply_mode(model, recipe)
     dataset = make_dataset(data_dir, recipe, cache_dir)
-    batches = Batches(len(dataset), recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
-                      steps=recipe.steps_per_epoch)
+    batches = make_batches(dataset, recipe)
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
     state_path = Path(f"{stem}_resume.pt")
     log = restore(state_path, state, recipe) if resume else []
-    if recipe.semantic_training:
+    if recipe.mode == "scratch-b" and rank() == 0:
+        print(f"scratch-b: {recipe.epochs} epochs")
+    if recipe.semantic_training and rank() == 0:
         print("detail and matte do not count: only the encoder and the low-resolution branch run")
-    dataset.prepare()
-    loader = make_loader(dataset, batches, workers=workers, pin=state.device.type == "cuda")
+    loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
     validates = has_split(data_dir, "val")
+    writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
     for epoch in range(len(log), recipe.epochs):
-        batches.epoch, start, title = epoch, time.perf_counter(), f"epoch {epoch}/{recipe.epochs - 1}"
-        try:
-            row = {"epoch": epoch, **train_epoch(state, loader, batches, recipe, title=title)}
-        except KeyboardInterrupt:
-            print(f"stopped in {title}; the same command with --resume goes on there", file=sys.stderr)
-            raise
-        seconds = time.perf_counter() - start
-        images = sum(len(group) for group in batches.groups())
-        row |= {"step": state.step, "lr": state.scheduler.get_last_lr()[-1], "seconds": seconds,
-                "images_per_second": images / seconds}
-        last = epoch + 1 == recipe.epochs
+        row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
+        log.append(row)
+        if rank() > 0:
+            continue
         if validates and (last or (epoch + 1) % val_every == 0):
             row |= validate(state.result, data_dir, semantic_training=recipe.semantic_training, limit=val_limit)
-        log.append(row)
         save_epoch(state.result, info, recipe, log, stem=stem, save=last or (epoch + 1) % save_step == 0)
         save_train_state(state_path, state, recipe, log)
         write_log(log, stem)
+        if writer is not None:
+            write_scalars(writer, row)
         print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
     return Path(f"{stem}_best.ckpt" if validates else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
+
+
+def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, epoch: int) -> dict[str, float]:
+    """One epoch; its row for the log: losses, steps so far, learning rate and speed."""
+    batches.epoch, start, title = epoch, time.perf_counter(), f"epoch {epoch}/{recipe.epochs - 1}"
+    try:
+        losses = train_epoch(state, loader, batches, recipe, title=title)
+    except KeyboardInterrupt:
+        print(f"stopped in {title}; the same command with --resume goes on there", file=sys.stderr)
+        raise
+    seconds, images = time.perf_counter() - start, sum(len(group) for group in batches.groups())
+    return {"epoch": epoch, **losses, "step": state.step, "lr": state.scheduler.get_last_lr()[1], "seconds": seconds,
+            "images_per_second": images / seconds}
 
 
 def save_epoch(model: MODNet, info: dict, recipe: Recipe, log: list[dict], *, stem: Path, save: bool) -> None:
@@ -111,10 +119,15 @@ def main(argv: list[str] | None = None) -> int:
     model, info = start_model(args.model_path, args.backbone)
     folder = args.save_dir or (args.model_path.parent if args.model_path else Path("result"))
     stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
-    best = train(model.to(torch_device(args.device)), info, args.data_dir, recipe, stem=stem, workers=args.workers,
-                 save_step=args.save_step, resume=args.resume, cache_dir=args.cache_dir, val_every=args.val_every,
-                 val_limit=args.val_limit)
-    print(f"checkpoint to use: {best}")
+    device = join(torch_device(args.device))
+    try:
+        best = train(model.to(device), info, args.data_dir, recipe, stem=stem, workers=args.workers,
+                     save_step=args.save_step, resume=args.resume, cache_dir=args.cache_dir, val_every=args.val_every,
+                     val_limit=args.val_limit, tensorboard=args.tensorboard)
+    finally:
+        leave()
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"checkpoint to use: {best}")
     return 0
 
 

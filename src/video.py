@@ -15,7 +15,7 @@ from tqdm import tqdm
 from src.batch import make_output_dir
 from src.compositing import render
 from src.openvino_matting import Matting, Started
-from src.pipeline import Pipeline, Stage
+from src.pipeline import Pipeline, Stage, keep_freed_memory
 from src.preprocess import to_alpha
 from src.temporal import one_frame_delay
 from src.video_output import Item, Look, result_paths, writing
@@ -67,7 +67,7 @@ def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Itera
 
     def compose(frame: Frame, matted: tuple[Started, np.ndarray]) -> dict[str, np.ndarray]:
         started, matte = matted
-        alpha = to_alpha(matte[None, None], *started.size)
+        alpha = to_alpha(matte[None, None], *started.size, smooth=True)
         return render(frame.image, alpha, look.save, backdrop=look.backdrop, foreground=look.foreground, time=frame.time)
 
     def matte(items: Iterator[Item]) -> Iterator[Item]:
@@ -118,6 +118,7 @@ def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look
     """
     paths = result_paths(reader, output_dir, look)
     make_output_dir(output_dir)
+    keep_freed_memory()
     kinds = tuple(dict.fromkeys((*look.save, "composite") if show else look.save))
     before, start, frames = dict(matting.total_ms), time.perf_counter(), 0
     with one_opencv_thread(), interrupt_stops(reader), writing(paths, reader, look) as write:

@@ -58,7 +58,7 @@ def writing(paths: dict[str, Path], reader: VideoReader | WebcamReader,
             for kind, part in parts.items():
                 height, width = pictures[kind].shape[:2]
                 writers[kind] = VideoWriter(part, encoding_of(kind, look), reader.info, width=width, height=height,
-                                            sound=kind != "alpha")
+                                            sound=kind != "alpha", shown=paths[kind])
                 if writers[kind].sound_left_out:
                     reader.remarks.append(f"{paths[kind]}: sound left out, {writers[kind].sound_left_out}")
             for sound in early:

@@ -43,18 +43,18 @@ class VideoWriter:
     """Writes pictures with their time stamps, and sound packets as they are: `write`, `write_sound`, then `close`.
 
     `info` is that of the input: its time base, pixel shape and colour matrix stay. Halved colours want even sides: of an
-    odd one the last row or column is left out. Raises `ValueError` or `OSError` naming `path`.
+    odd one the last row or column is left out. Raises `ValueError` or `OSError` naming `path`, or `shown` in its place.
     """
 
-    def __init__(self, path: Path, encoding: Encoding, info: VideoInfo, *, width: int, height: int,
-                 sound: bool = False) -> None:
-        self._path, self._encoding, self._matrix, self._scaler = path, encoding, info.matrix, scaler()
+    def __init__(self, path: Path, encoding: Encoding, info: VideoInfo, *, width: int, height: int, sound: bool = False,
+                 shown: Path | None = None) -> None:
+        self._path, self._encoding, self._matrix, self._scaler = shown or path, encoding, info.matrix, scaler()
         self._sound = None
         halved = "420" in encoding.pixel_format
         self._height, self._width = (side - side % 2 if halved else side for side in (height, width))
         if not (self._height and self._width):
-            raise ValueError(f"{path} cannot be written: {width}x{height} is too small for {encoding.codec}")
-        with reported(path, "cannot be written"):
+            raise ValueError(f"{self._path} cannot be written: {width}x{height} is too small for {encoding.codec}")
+        with reported(self._path, "cannot be written"):
             self._container = import_av().open(str(path), "w")
             self._stream = self._container.add_stream(encoding.codec, rate=Fraction(info.rate).limit_denominator(65535),
                                                       options=encoding.options)

@@ -9,7 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from src.preprocess import area_resize, list_images, network_size, read_alpha, read_image, to_fixed_input, to_input
+from src.preprocess import (
+    area_resize,
+    list_images,
+    network_size,
+    read_alpha,
+    read_image,
+    to_alpha,
+    to_fixed_input,
+    to_input,
+)
 
 GRADIENT = np.dstack([*np.meshgrid(np.linspace(0, 255, 30), np.linspace(255, 0, 20)), np.full((20, 30), 128.0)]
                      ).round().astype(np.uint8)
@@ -148,3 +157,14 @@ def test_a_missing_picture_and_a_missing_folder_are_named(tmp_path: Path) -> Non
         read_image(tmp_path / "none.png")
     with pytest.raises(FileNotFoundError, match="no folder at"):
         list_images(tmp_path / "none")
+
+
+def test_a_large_alpha_is_enlarged_without_blocks_on_request_and_with_less_error() -> None:
+    y, x = np.mgrid[:900, :600]
+    true = np.clip((np.hypot(y - 450, x - 300) - 200) / 6 + 0.5, 0, 1).astype(np.float32)
+    matte = area_resize(true, 300, 200)[None, None]
+    off = {smooth: np.square(to_alpha(matte, 900, 600, smooth=smooth) - true).mean() for smooth in (False, True)}
+    assert off[True] < 0.5 * off[False]
+    np.testing.assert_array_equal(to_alpha(matte, 320, 220, smooth=True), to_alpha(matte, 320, 220))
+    large = to_alpha(matte, 900, 600, smooth=True)
+    assert large.min() == 0 and large.max() == 1

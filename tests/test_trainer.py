@@ -131,8 +131,9 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(*fresh(), discs, recipe, stem=tmp_path / "parts", **options)
     monkeypatch.setattr(trainer, "train_epoch", original)
-    train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, **options)
+    train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, workers=2, tensorboard=True, **options)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert len(list((tmp_path / "parts_tensorboard").glob("events*"))) == 1 and len(list(tmp_path.glob("cache/*.pack"))) == 1
     assert distance(*(load_model(tmp_path / f"{name}_epoch2.ckpt") for name in ("parts", "whole"))) == 0
     assert set(load_model(tmp_path / "parts_best.ckpt").state_dict()) == set(fresh()[0].state_dict()), "no adapters"
     rows = read_log(tmp_path / "parts")
@@ -266,3 +267,33 @@ def test_published_command_and_kill_and_resume(tiny_ckpt, discs, tmp_path):
 def test_bad_input_costs_one_line(discs, tmp_path, args, said):
     done = run("src/trainer.py", "--data-dir", discs, *args, cwd=tmp_path)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_full_disk_leaves_the_last_good_files(discs, tmp_path, monkeypatch):
+    train(*fresh(), discs, dataclasses.replace(RECIPE, epochs=1), stem=tmp_path / "a")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("a*")}
+
+    def full(*args, **kwargs):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="cannot write .*a_epoch0.ckpt: .*write failed"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, epochs=1), stem=tmp_path / "a")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("a*")} == before and not list(tmp_path.glob(".a*"))
+
+
+def test_a_teacher_that_is_no_modnet_or_of_other_widths_than_its_json_is_refused(discs, tmp_path):
+    (tmp_path / "no.ckpt").write_text("no")
+    with pytest.raises(ValueError, match="teacher does not fit: .*no.ckpt is not a checkpoint"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, teacher=str(tmp_path / "no.ckpt")), stem=tmp_path / "a")
+    model, info = fresh()
+    save_model(model, tmp_path / "odd.ckpt", info)
+    (tmp_path / "odd.json").unlink()
+    with pytest.raises(ValueError, match="teacher does not fit: .*odd.ckpt is not the dense MODNet"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, teacher=str(tmp_path / "odd.ckpt")), stem=tmp_path / "a")
+
+
+def test_a_damaged_resume_file_is_named(discs, tmp_path):
+    (tmp_path / "a_resume.pt").write_bytes(b"half")
+    with pytest.raises(ValueError, match="a_resume.pt is not a checkpoint"):
+        train(*fresh(), discs, RECIPE, stem=tmp_path / "a", resume=True)

@@ -1,0 +1,106 @@
+"""Flicker with and without the one-frame delay of the MODNet paper:
+
+    OMP_NUM_THREADS=1 taskset -c 1 python bench/temporal.py --model-path X.xml --video thoughtful.mp4 --frames 60
+
+On a generated video, a drawn portrait that sways over a still background under new camera noise in each frame, the matte is
+known: dtSSD and MSE. On `--video` it is not: `flicker`, how far a frame leaves the line between its neighbours.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import cv2
+import numpy as np
+
+from src.files import write_json
+from src.generate_portraits import compose, portrait_layers
+from src.metrics import dtssd, mse
+from src.openvino_matting import Matting
+from src.script import provenance, run_script
+from src.temporal import flicker, one_frame_delay
+from src.video_reader import Frame, VideoReader
+
+
+def swaying_portrait(seed: int, count: int, *, noise: float = 3.0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`count` pictures (384, 320, 3) uint8 RGB of a drawn person and their alphas (384, 320) float32, exact.
+
+    The person moves 20 pixels to either side and nods by 2 degrees in 48 frames; `noise` is the standard deviation of the
+    camera's, in levels.
+    """
+    layers, rng = portrait_layers(seed), np.random.default_rng(seed)
+    height, width = layers.alpha.shape
+    for index in range(count):
+        phase = 2 * np.pi * index / 48
+        move = cv2.getRotationMatrix2D((width / 2, height), 2 * np.sin(phase), 1)
+        move[0, 2] += 20 * np.sin(phase)
+        foreground, alpha = (cv2.warpAffine(layer, move, (width, height), borderMode=cv2.BORDER_REPLICATE)
+                             for layer in (layers.foreground, layers.alpha))
+        image = compose(foreground, alpha, layers.background) + rng.normal(0, noise, (height, width, 3))
+        yield np.uint8(np.clip(np.rint(image), 0, 255)), alpha.astype(np.float32) / 255
+
+
+def calmed(alphas: Iterable[np.ndarray]) -> np.ndarray:
+    """The mattes (T, H, W) after the one-frame delay."""
+    return np.stack([alpha for _, alpha in one_frame_delay(enumerate(alphas))])
+
+
+def on_generated(matting: Matting, seeds: list[int], count: int) -> dict[str, dict[str, float]]:
+    """dtSSD, MSE and flicker of `none` and `ofd`, means over the portraits of `seeds`."""
+    rows: dict[str, list[tuple[float, float, float]]] = {"none": [], "ofd": []}
+    for seed in seeds:
+        pairs = list(swaying_portrait(seed, count))
+        true = np.stack([alpha for _, alpha in pairs])
+        pred = np.stack([matting.alpha(image) for image, _ in pairs])
+        for name, found in (("none", pred), ("ofd", calmed(pred))):
+            rows[name].append((dtssd(found, true), mse(found.reshape(-1, 1), true.reshape(-1, 1)), flicker(found)))
+    return {name: dict(zip(("dtssd", "mse", "flicker"), np.mean(values, 0).tolist(), strict=True))
+            for name, values in rows.items()}
+
+
+def on_video(matting: Matting, path: Path, count: int) -> dict[str, dict[str, float]]:
+    """Flicker, and dtSSD between both, of the first `count` frames."""
+    images = []
+    for item in VideoReader(path, sound=False):
+        if isinstance(item, Frame):
+            images.append(item.image)
+        if len(images) == count:
+            break
+    pred = np.stack([matting.alpha(image) for image in images])
+    calm = calmed(pred)
+    changed = float((np.abs(calm - pred) > 0).mean())
+    return {"none": {"flicker": flicker(pred)}, "ofd": {"flicker": flicker(calm), "changed": changed}}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-path", type=Path, help="IR (default: the one that is shipped)")
+    parser.add_argument("--video", type=Path, help="a video without ground truth (default: none)")
+    parser.add_argument("--frames", type=int, default=48, help="of each video (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="portraits to draw (default: 0 1)")
+    parser.add_argument("--output", type=Path, default=Path("result/bench_temporal.json"), help="default: %(default)s")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    matting = Matting(args.model_path)
+    found = {"generated": on_generated(matting, args.seeds, args.frames)} if args.seeds else {}
+    if args.video:
+        found[args.video.name] = on_video(matting, args.video, args.frames)
+    for name, rows in found.items():
+        for temporal, row in rows.items():
+            print(f"{name}, {args.frames} frames, --temporal {temporal}: "
+                  + ", ".join(f"{metric} {value:.5f}" for metric, value in row.items()))
+    write_json(args.output, {**found, "frames": args.frames, "seeds": args.seeds, "model": str(matting.path),
+                             **provenance()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
