@@ -35,4 +35,10 @@ def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = 
         raise ValueError(f"{path} is an OpenVINO model, which takes no pruning JSON: leave --prune-info out")
     from src.openvino_matting import Matting
 
-    return Matting(path).alpha
+    matting = Matting(path)
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        # Not `Matting.alpha`, which enlarges a matte smoothly, where the protocol repeats pixels.
+        return to_alpha(matting.finish(matting.start(image))[None, None], *image.shape[:2])
+
+    return predict

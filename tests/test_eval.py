@@ -80,6 +80,13 @@ def test_openvino_model_has_the_errors_of_its_checkpoint(tiny_xml, discs, tmp_pa
         load_predictor(xml_path, ckpt_path.with_suffix(".json"))
 
 
+def test_openvino_model_is_enlarged_by_the_same_protocol(tiny_xml):
+    image = np.random.default_rng(0).integers(0, 256, (1200, 900, 3), np.uint8)
+    xml_path = tiny_xml["free"]
+    by_torch, by_openvino = (load_predictor(path)(image) for path in (xml_path.with_name("tiny.ckpt"), xml_path))
+    assert by_torch.std() > 0.05 and np.abs(by_torch - by_openvino).mean() < 1e-4
+
+
 def test_what_cannot_be_read_is_named_and_nothing_written(tiny_ckpt, discs, tmp_path, capsys):
     def said(*args):
         assert run_script(lambda: main(["--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path / "r"), *args])) == 2
