@@ -2,8 +2,11 @@
 
     python onnx/convert_openvino.py --onnx-path result/X.onnx --output-path result/X.xml --precision fp16
 
-The result is compared with onnxruntime on a random input. FP16 means weights of 16 bit; OpenVINO still computes in what
-the device prefers.
+The IR takes pictures as they are, (1, H, W, 3) uint8 RGB of any size; with `--no-embed` the network's own floats. It is
+compared with onnxruntime on a random picture. FP16 means weights of 16 bit; OpenVINO still computes in what the device
+prefers. INT8 is quantised by NNCF, with ranges from the pictures in `--calib-dir`:
+
+    python onnx/convert_openvino.py --onnx-path result/X.onnx --precision int8 --calib-dir PICTURES --max-drop 0.002
 """
 from __future__ import annotations
 
@@ -11,14 +14,19 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np
 
+from src.embedded_input import embed_input, embedded_info
+from src.narrow_convolution import pair_columns
 from src.openvino_matting import fixed_size, import_openvino, last_line
+from src.preprocess import normalise
+from src.quantise import calibration_pictures, quantise
 from src.script import run_script
 
 if TYPE_CHECKING:
@@ -31,20 +39,25 @@ TOLERANCES = {"fp32": ("max", 1e-3), "fp16": ("mean", 2e-2)}
 # tolerance, up to four times as far is allowed.
 ROUNDING = {"fp32": 2.0 ** -22, "fp16": 2.0 ** -11}
 ROUNDINGS = 4
+PRECISIONS = (*TOLERANCES, "int8")
+MAX_DROP = 0.002
 
 
 def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision: str) -> tuple[float, float]:
-    """The difference of the IR from onnxruntime, both in float32, for a random input of `size`, and what is allowed."""
+    """The difference of the IR from onnxruntime, both in float32, for a random picture of `size`, and what is allowed."""
     import onnxruntime
 
     statistic, tolerance = {"max": np.max, "mean": np.mean}[TOLERANCES[precision][0]], TOLERANCES[precision][1]
     rng = np.random.default_rng(1)
-    image, noise = (rng.uniform(-1, 1, (1, 3, *size)).astype(np.float32) for _ in range(2))
+    picture, noise = rng.integers(0, 256, (*size, 3), dtype=np.uint8), rng.uniform(-1, 1, (1, 3, *size))
+    image = normalise(picture)[None]
     session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     expected, moved = (session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})[0]
                        for x in (image, image + ROUNDING[precision] * noise))
-    network = import_openvino().Core().compile_model(str(xml_path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = network([image])[network.output(0)]
+    core = import_openvino().Core()
+    model = core.read_model(str(xml_path))
+    network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = network([picture[None] if embedded_info(model) else image])[network.output(0)]
     return (float(statistic(np.abs(found - expected))),
             max(tolerance, ROUNDINGS * float(statistic(np.abs(moved - expected)))))
 
@@ -70,28 +83,60 @@ def move_pair(xml_path: Path, output_path: Path) -> None:
         os.replace(xml_path.with_suffix(suffix), output_path.with_suffix(suffix))
 
 
-def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp16") -> float:
-    """Writes `output_path` (.xml) and its .bin; the difference from onnxruntime, largest (fp32) or mean (fp16).
+class Converted(NamedTuple):
+    """The difference that was measured, as `said` tells, and the groups of layers that an INT8 network computes in float."""
 
-    `precision` of the weights is `fp32` or `fp16`. Raises `FileNotFoundError`, or `ValueError` for a file that is no
-    matting network and for a difference over what `compare` allows; nothing is written then.
+    difference: float
+    in_float: list[str]
+
+
+def said(precision: str) -> str:
+    """What `Converted.difference` is."""
+    if precision == "int8":
+        return "mean difference from the float mattes of the calibration pictures"
+    return f"{TOLERANCES[precision][0]} difference from onnxruntime"
+
+
+def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp16", embed: bool = False,
+                     calibration: Sequence[np.ndarray] = (), max_drop: float | None = None) -> Converted:
+    """Writes `output_path` (.xml) and its .bin.
+
+    `precision` is one of `PRECISIONS`; `embed` puts the pre-processing into the IR (`embed_input`). INT8 needs
+    `calibration`, pictures (H, W, 3) uint8; the mean difference of their mattes is kept under `max_drop` (`quantise`).
+    Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network, for a difference from onnxruntime
+    over what `compare` allows and for a `max_drop` that cannot be kept; nothing is written then.
     """
-    if precision not in TOLERANCES:
-        raise ValueError(f"precision is {precision!r}, allowed are {', '.join(TOLERANCES)}")
-    if output_path.suffix != ".xml":
-        raise ValueError(f"output-path is {output_path}, expected a folder or a name that ends in .xml")
-    network = read_onnx(onnx_path)
+    check_conversion(output_path, precision, calibration, max_drop)
+    network, in_float = read_onnx(onnx_path), []
     size = fixed_size(network, onnx_path) or FREE_SIZE
+    pair_columns(network)
+    if precision == "int8":
+        network, difference, in_float = quantise(network, calibration, max_drop=max_drop)
+    if embed:
+        network = embed_input(network, precision=precision, source=onnx_path.name)
     output_path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_path.parent, prefix=f".{output_path.stem}.") as folder:
         xml_path = Path(folder) / output_path.name
         import_openvino().save_model(network, str(xml_path), compress_to_fp16=precision == "fp16")
-        off, allowed = compare(onnx_path, xml_path, size, precision=precision)
-        if not off <= allowed:
-            raise ValueError(f"IR and {onnx_path} differ by {off:.2e} ({TOLERANCES[precision][0]}), allowed is "
-                             f"{allowed:.0e}: nothing written")
+        if precision != "int8":
+            difference, allowed = compare(onnx_path, xml_path, size, precision=precision)
+            if not difference <= allowed:
+                raise ValueError(f"IR and {onnx_path} differ by {difference:.2e} ({TOLERANCES[precision][0]}), allowed is "
+                                 f"{allowed:.0e}: nothing written")
         move_pair(xml_path, output_path)
-    return off
+    return Converted(difference, in_float)
+
+
+def check_conversion(output_path: Path, precision: str, calibration: Sequence[np.ndarray], max_drop: float | None) -> None:
+    """Raises `ValueError` for what cannot be."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
+    if output_path.suffix != ".xml":
+        raise ValueError(f"output-path is {output_path}, expected a folder or a name that ends in .xml")
+    if max_drop is not None and not 0 < max_drop <= 1:
+        raise ValueError(f"max-drop is {max_drop:g}, allowed is over 0 and at most 1")
+    if precision == "int8" and not len(calibration):
+        raise ValueError("precision int8 needs calibration pictures, got none")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -99,9 +144,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--onnx-path", type=Path, required=True, help="file that export_onnx.py wrote")
     parser.add_argument("--output-path", type=Path,
                         help="X.xml, or a folder for the ONNX file's name (default: beside the ONNX file)")
-    parser.add_argument("--precision", choices=TOLERANCES, default="fp16",
-                        help="of the weights (default: %(default)s, as OpenVINO's own converter)")
-    return parser.parse_args(argv)
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp16",
+                        help="of the weights, for int8 also of the computation (default: %(default)s)")
+    parser.add_argument("--embed", action=argparse.BooleanOptionalAction, default=True,
+                        help="pre-processing inside the IR: pictures of bytes and of any size in (default), or floats")
+    parser.add_argument("--calib-dir", type=Path, help="pictures that int8 takes its ranges from, at most 40 of them "
+                        "(default: the two of data/, cropped, mirrored, darker and brighter, 20 in all)")
+    parser.add_argument("--max-drop", type=float, help="int8: return groups of layers to float until the mattes of the "
+                        f"calibration pictures differ by at most this on the mean (default: {MAX_DROP})")
+    args = parser.parse_args(argv)
+    for name in ("calib_dir", "max_drop"):
+        if args.precision != "int8" and getattr(args, name) is not None:
+            parser.error(f"--{name.replace('_', '-')} is for --precision int8, not {args.precision}")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,10 +164,14 @@ def main(argv: list[str] | None = None) -> int:
     output_path = args.output_path or args.onnx_path.with_suffix(".xml")
     if output_path.is_dir() or not output_path.suffix:
         output_path = output_path / f"{args.onnx_path.stem}.xml"
-    off = convert_openvino(args.onnx_path, output_path, precision=args.precision)
+    int8 = args.precision == "int8"
+    max_drop = None if not int8 else MAX_DROP if args.max_drop is None else args.max_drop
+    pictures = calibration_pictures(args.calib_dir) if int8 else ()
+    done = convert_openvino(args.onnx_path, output_path, precision=args.precision, embed=args.embed, calibration=pictures,
+                            max_drop=max_drop)
     weights = output_path.with_suffix(".bin")
-    print(f"{output_path}, {weights} ({weights.stat().st_size} bytes): {args.precision}, "
-          f"{TOLERANCES[args.precision][0]} difference from onnxruntime {off:.2e}")
+    print(f"{output_path}, {weights} ({weights.stat().st_size} bytes): {args.precision}, {said(args.precision)} "
+          f"{done.difference:.2e}{', in float: ' + ', '.join(done.in_float) if done.in_float else ''}")
     return 0
 
 

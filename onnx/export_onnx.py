@@ -4,6 +4,10 @@
 
 Input `input` (N, 3, H, W) float32, RGB in [-1, 1]; output `output` (N, 1, H, W) in [0, 1]. N, H and W are free (H and W
 multiples of 32), or with `--static` 1, 512 and 512. The file is compared with the network by onnxruntime.
+
+    python onnx/export_onnx.py --ckpt-path result/X.ckpt --target ncs2
+
+is for OpenVINO 2022.3, the last release that drives the Neural Compute Stick 2: opset 11 and one size (512x512 or `--static`).
 """
 from __future__ import annotations
 
@@ -26,6 +30,9 @@ TOLERANCE = 1e-4
 # Networks of random weights amplify rounding beyond that: four times what torch differs from itself is allowed too.
 ROUNDINGS = 4
 GRAPHS = ("deploy", "plain")
+# What the release reads that a target needs.
+TARGETS = ("any", "ncs2")
+NCS2_OPSET = 11
 OPSETS = range(11, 21)
 TRACED_SIZE, COMPARED_SIZE = (1, 3, 256, 256), (2, 3, 192, 320)
 STATIC_SIZE = (512, 512)
@@ -106,11 +113,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]} (default: %(default)s)")
     parser.add_argument("--static", type=int, nargs="*", metavar="PIXELS",
                         help="fix batch 1 and this height and width (alone: 512 512; left out: all three are free)")
+    parser.add_argument("--target", choices=TARGETS, default="any",
+                        help="ncs2: opset 11 and one size, as OpenVINO 2022.3 needs it (default: %(default)s)")
     parser.add_argument("--graph", choices=GRAPHS, default="deploy", help="deploy: batch norms folded, no split and "
                         "concat in IBNorm; plain: the operators of the training graph (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.static and len(args.static) != 2:
         parser.error(f"--static has {len(args.static)} number, allowed are none or height and width")
+    if args.target == "ncs2":
+        if args.opset != NCS2_OPSET:
+            parser.error(f"--opset is {args.opset}, --target ncs2 allows {NCS2_OPSET} alone")
+        args.static = args.static or []
     return args
 
 

@@ -28,19 +28,19 @@ class Budget(NamedTuple):
         """The larger of the costs of `config` over their bounds: at most 1 is within the budget."""
         return max(count(config) / bound for count, bound in ((params, self.params), (macs, self.macs)) if bound)
 
-
     def exceeded(self, config: MODNetConfig) -> list[tuple[LinearCost, float]]:
         """The costs that `config` has too much of, each with 1 over its bound as its weight."""
         table = ((params, linear_params(), self.params), (macs, linear_macs(), self.macs))
         return [(cost, 1 / bound) for count, cost, bound in table if bound and count(config) > bound]
 
 
-def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8) -> MODNetConfig:
+def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8,
+                  round_branches_to: int | None = None) -> MODNetConfig:
     """Widths within the budget that lose the least (`Search`), at most 2 % under it; every residual stays.
 
     Raises `ValueError` for a budget over the dense network or under the smallest one.
     """
-    search = Search(dense, round_to=round_to)
+    search = Search(dense, round_to=round_to, round_branches_to=round_branches_to)
     if budget.share(dense) < 1:
         raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}")
     while costs := budget.exceeded(search.config()):
@@ -48,7 +48,7 @@ def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8) -> 
             raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}, the smallest "
                              f"in steps of {round_to} channels {_costs(search.config())}")
     alike = {wire.layer: np.ones(dense.width(wire.writes)) for wire in wires(dense)}
-    return fill(alike, dense, search.config(), budget, round_to)
+    return fill(alike, dense, search.config(), budget, search.step_of)
 
 
 def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",
@@ -73,7 +73,7 @@ def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: st
             raise ValueError(f"rule paper cannot come within 2 % of {_say(budget)}; the nearest has {_costs(found[0])}, "
                              f"by ratio {found[1]:.4g} and threshold {found[2]:.4g}")
     if rule == "tied":
-        found = (fill(filters, dense, found[0], budget, round_to), *found[1:])
+        found = (fill(filters, dense, found[0], budget, lambda _: round_to), *found[1:])
     return found
 
 
@@ -87,8 +87,9 @@ def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[flo
     return widths(*knobs(high)), *knobs(high)
 
 
-def fill(filters: Scores, dense: MODNetConfig, config: MODNetConfig, budget: Budget, step: int) -> MODNetConfig:
-    """`config` with groups widened by `step` channels, the highest score for its cost first, while the budget lasts."""
+def fill(filters: Scores, dense: MODNetConfig, config: MODNetConfig, budget: Budget,
+         step_of: Callable[[str], int]) -> MODNetConfig:
+    """`config` with groups widened by a step of channels, the highest score for its cost first, while the budget lasts."""
     ranked = {name: np.sort(scores)[::-1] for name, scores in group_scores(filters, dense, dense).items()}
     members: dict[str, list[str]] = {}
     for group in dense.groups():
@@ -97,7 +98,7 @@ def fill(filters: Scores, dense: MODNetConfig, config: MODNetConfig, budget: Bud
         best, gain = None, 0.0
         for leader, groups in members.items():
             width = config.width(leader)
-            wider = min(width + step, dense.width(leader))
+            wider = min(width + step_of(leader), dense.width(leader))
             if wider == width:
                 continue
             candidate = config.with_widths(dict.fromkeys(groups, wider))

@@ -52,11 +52,26 @@ def matte_loss(pred_matte: torch.Tensor, alpha: torch.Tensor, trimap: torch.Tens
     return ((error + 4 * boundary) * (1 + image.abs().mean(1, keepdim=True))).mean()
 
 
-def modnet_losses(pred: tuple[torch.Tensor, torch.Tensor, torch.Tensor], image: torch.Tensor, alpha: torch.Tensor,
-                  trimap: torch.Tensor, *, semantic_scale: float = 10.0, detail_scale: float = 10.0,
-                  matte_scale: float = 1.0) -> Losses:
-    """The three scaled losses of one batch; `pred` is what `MODNet` returns, `alpha` is in [0, 1]."""
-    semantic, detail, matte = (p.float() for p in pred)
-    return Losses(semantic_scale * semantic_loss(semantic, alpha),
-                  detail_scale * detail_loss(detail, alpha, trimap),
-                  matte_scale * matte_loss(matte, alpha, trimap, image))
+def believe(pred: torch.Tensor, alpha: torch.Tensor, ignore: torch.Tensor) -> torch.Tensor:
+    """`alpha` (N, 1, H, W), but the prediction itself, as a constant, where `ignore`: there is no loss and no gradient."""
+    return torch.where(ignore, pred.detach(), alpha)
+
+
+def modnet_losses(pred: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None], image: torch.Tensor,
+                  alpha: torch.Tensor, trimap: torch.Tensor, *, semantic_scale: float = 10.0, detail_scale: float = 10.0,
+                  matte_scale: float = 1.0, semantic_only: torch.Tensor | None = None) -> Losses:
+    """The three scaled losses of one batch; `pred` is what `MODNet` returns, `alpha` is in [0, 1].
+
+    Of the samples with `semantic_only` (N,) bool, detail and matte do not count in the unknown region. Without detail and
+    matte predictions their losses are 0.
+    """
+    semantic, detail, matte = (None if p is None else p.float() for p in pred)
+    coarse = semantic_scale * semantic_loss(semantic, alpha)
+    if detail is None or matte is None:
+        return Losses(coarse, coarse.new_zeros(()), coarse.new_zeros(()))
+    true_detail = true_matte = alpha
+    if semantic_only is not None and semantic_only.any():
+        ignore = (trimap == 0.5) & semantic_only.view(-1, 1, 1, 1)
+        true_detail, true_matte = believe(detail, alpha, ignore), believe(matte, alpha, ignore)
+    return Losses(coarse, detail_scale * detail_loss(detail, true_detail, trimap),
+                  matte_scale * matte_loss(matte, true_matte, trimap, image))

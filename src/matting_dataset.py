@@ -2,143 +2,143 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
-from src.preprocess import list_images, normalise, read_alpha, read_image
+from src.augment import degrade, jitter_colours, random_window, resize_square, turn
+from src.composition import Backgrounds, cached_colours, file_key, put_on
+from src.layouts import Pair, find_images, find_pairs, has_split, read_pair
+from src.pack import Pack, Sample, write_pack
+from src.preprocess import normalise, read_image
+
+__all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
 
 CACHE_BYTES = 4 * 2**30
-
-
-class Pair(NamedTuple):
-    """A picture and its alpha matte."""
-
-    image: Path
-    alpha: Path
-
-
-def pair_folders(data_dir: Path, split: str) -> tuple[Path, Path] | None:
-    """The picture and alpha folders of a split: `<split>/fg`, `<split>/alpha`, or PPM-100's own `image`, `matte`."""
-    for image, alpha in ((data_dir / split / "fg", data_dir / split / "alpha"),
-                         (data_dir / "image", data_dir / "matte")):
-        if image.is_dir() and alpha.is_dir():
-            return image, alpha
-    return None
-
-
-def has_split(data_dir: Path, split: str) -> bool:
-    """Whether the data set has a folder of its own for `split`."""
-    return (data_dir / split / "fg").is_dir()
-
-
-def find_pairs(data_dir: Path, split: str) -> list[Pair]:
-    """The pairs of a split, matched by file name without suffix, sorted.
-
-    Raises `FileNotFoundError` if there is no such data set, `ValueError` naming a file without partner.
-    """
-    folders = pair_folders(data_dir, split)
-    if folders is None:
-        raise FileNotFoundError(f"no data set at {data_dir}: expected {split}/fg and {split}/alpha, or image and matte")
-    images, alphas = ({path.stem: path for path in list_images(folder)} for folder in folders)
-    if not images:
-        raise ValueError(f"no pictures in {folders[0]}")
-    for stem, path in sorted({**alphas, **images}.items()):
-        if stem not in images or stem not in alphas:
-            raise ValueError(f"{path} has no partner in {folders[0] if stem in alphas else folders[1]}")
-    return [Pair(images[stem], alphas[stem]) for stem in sorted(images)]
-
-
-def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ."""
-    image, alpha = read_image(pair.image), read_alpha(pair.alpha)
-    if image.shape[:2] == alpha.shape[::-1]:
-        # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it.
-        image = read_image(pair.image, exif=False)
-    if image.shape[:2] != alpha.shape:
-        raise ValueError(f"{pair.alpha} is {alpha.shape[1]}x{alpha.shape[0]}, but {pair.image} is "
-                         f"{image.shape[1]}x{image.shape[0]}")
-    return image, alpha
+CACHE_DIR = Path("result/cache")
 
 
 def make_trimap(alpha: np.ndarray, radius: int) -> np.ndarray:
     """Trimap (H, W) of 0, 0.5 and 1: 0.5 within `radius` pixels of any pixel that is not fully 0 or 1."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    sure_fg = cv2.erode((alpha > 0.999).astype(np.uint8), kernel)
-    sure_bg = cv2.erode((alpha < 0.001).astype(np.uint8), kernel)
-    return np.where(sure_fg == 1, 1.0, np.where(sure_bg == 1, 0.0, 0.5)).astype(np.float32)
+    # A distance costs the same for every radius, an erosion by a wide disc twenty times as much.
+    sure_fg, sure_bg = (cv2.distanceTransform(sure.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) > radius
+                        for sure in (alpha > 0.999, alpha < 0.001))
+    return np.where(sure_fg, 1.0, np.where(sure_bg, 0.0, 0.5)).astype(np.float32)
 
 
-def random_crop(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a crop of 55 to 100 % of each side, its aspect ratio within 3:4 and 4:3."""
-    h, w = (int(side * rng.uniform(0.55, 1.0)) for side in (height, width))
-    h, w = max(1, min(h, w * 4 // 3)), max(1, min(w, h * 4 // 3))
-    top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-    return slice(top, top + h), slice(left, left + w)
-
-
-def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random gain per channel, gamma, saturation, sometimes grey or blurred; (H, W, 3) uint8 to uint8."""
-    x = np.arange(256, dtype=np.float32) / 255
-    gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.85, 1.15, 3), rng.uniform(-0.08, 0.08)
-    table = np.clip((x[:, None] ** gamma) * gain * rng.uniform(0.8, 1.2) + lift, 0, 1)
-    image = cv2.LUT(image, (table * 255).astype(np.uint8)[:, None, :])
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, 2)
-    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.3)
-    image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
-    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2)) if rng.random() < 0.15 else image
+def unlabeled(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A picture without alpha, as `read_pair` gives one with: its alpha is 0."""
+    image = read_image(path)
+    return image, np.zeros(image.shape[:2], np.float32)
 
 
 class MattingDataset(Dataset):
     """Training samples of one split, float32 on the CPU.
 
-    A sample is `image` (3, S, S) in [-1, 1], `alpha` and `trimap` (1, S, S) in [0, 1], and its `index`. The random
-    choices of a sample depend on `seed`, the epoch set by `set_epoch` and its index alone, so that a resumed run sees
-    what an unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, their short side at most 1.5 S.
+    A sample is `image` (3, S, S) in [-1, 1], `alpha` and `trimap` (1, S, S) in [0, 1], `semantic_only` (whether its matte
+    is a rough mask that says nothing about the unknown region), `labeled` (whether it has a matte at all, else alpha and
+    trimap are 0), and its `index`. Samples are asked for by a key,
+    `shuffle * len + index`: their random choices depend on `seed` and the key alone, so that a resumed run sees what an
+    unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, as large as the largest `scale` needs them.
     """
 
-    def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0) -> None:
+    def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
+                 scale: tuple[float, float] = (1.0, 1.6), semantic_only_dir: Path | None = None,
+                 unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
+                 cache_dir: Path = CACHE_DIR) -> None:
+        """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
         self.pairs = find_pairs(data_dir, split)
-        self.size, self.seed, self.epoch = size, seed, 0
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.mattes = len(self.pairs)
+        if semantic_only_dir is not None:
+            self.pairs += find_pairs(semantic_only_dir, split)
+        self.labeled = len(self.pairs)
+        if unlabeled_dir is not None:
+            self.pairs += [Pair(path, None) for path in find_images(unlabeled_dir)]
+        self.backgrounds = None if background_dir is None else Backgrounds(background_dir, size)
+        self.size, self.seed, self.scale = size, seed, scale
+        self.composition_prob, self.cache_dir = composition_prob, cache_dir
+        self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
+        self._pack: Pack | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the random numbers of the samples."""
-        self.epoch = epoch
+    def prepare(self, *, pack: bool = False) -> None:
+        """Estimates the foreground colours that composition will need, once for all; with `pack` decodes every picture into
+        one file in the cache folder, from which all loading processes read, and every background before they are forked."""
+        if pack and self._pack is None:
+            self._pack = self._open_pack()
+            if self.backgrounds is not None:
+                self.backgrounds.load_all()
+        elif not pack and self.backgrounds is not None:
+            for index in tqdm(range(self.mattes), desc="foreground colours", leave=False):
+                self.load(index)
 
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Picture and alpha, both uint8, shrunk to what training needs; from memory after the first time."""
+    def _open_pack(self) -> Pack:
+        files = [path for pair in self.pairs for path in pair if path is not None]
+        name = file_key(files, (self.scale[1] * self.size, self.mattes if self.backgrounds is not None else 0))
+        path = self.cache_dir / f"{name}.pack"
+        try:
+            return Pack(path)
+        except (OSError, ValueError, KeyError):
+            indices = tqdm(range(len(self)), desc="decoding", leave=False)
+            write_pack(path, (self._decode(index) for index in indices))
+            return Pack(path)
+
+    def load(self, index: int) -> Sample:
+        """Picture, alpha and foreground colours, uint8, shrunk to what training needs; decoded once."""
+        if self._pack is not None:
+            return self._pack[index]
         if index in self._cache:
             return self._cache[index]
-        image, alpha = read_pair(self.pairs[index])
-        shrink = 1.5 * self.size / min(alpha.shape)
+        sample = self._decode(index)
+        if self._cached_bytes < CACHE_BYTES:
+            self._cache[index] = sample
+            self._cached_bytes += sample.image.nbytes + sample.alpha.nbytes
+        return sample
+
+    def _decode(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        image, alpha = read_pair(pair) if pair.alpha is not None else unlabeled(pair.image)
+        if pair.alpha is not None and not alpha.any():
+            raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
+        shrink = self.scale[1] * self.size / min(alpha.shape)
         if shrink < 1:
             to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))
             image, alpha = (cv2.resize(x, to, interpolation=cv2.INTER_AREA) for x in (image, alpha))
-        sample = image, np.rint(alpha * 255).astype(np.uint8)
-        if self._cached_bytes < CACHE_BYTES:
-            self._cache[index] = sample
-            self._cached_bytes += image.nbytes + sample[1].nbytes
-        return sample
+        alpha = np.rint(alpha * 255).astype(np.uint8)
+        wanted = self.backgrounds is not None and index < self.mattes
+        return Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        image, alpha = self.load(index)
-        rows, columns = random_crop(*alpha.shape, rng)
-        image, alpha = (cv2.resize(np.ascontiguousarray(x[rows, columns]), (self.size, self.size),
-                                   interpolation=cv2.INTER_AREA if x[rows, columns].shape[0] > self.size
-                                   else cv2.INTER_LINEAR) for x in (image, alpha))
+    def _crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random square of picture and alpha, (S, S, 3) and (S, S) uint8, by chance on another background."""
+        image, alpha, colours = self.load(index)
+        rows, columns = random_window(*alpha.shape, rng, self.scale)
+        if colours is not None and rng.random() < self.composition_prob:
+            foreground = image.copy()
+            foreground[(alpha > 0) & (alpha < 255)] = colours
+            foreground, alpha = jitter_colours(foreground[rows, columns], rng), alpha[rows, columns]
+            image = put_on(foreground, alpha, self.backgrounds.draw(len(alpha), rng))
+        else:
+            image, alpha = jitter_colours(image[rows, columns], rng), alpha[rows, columns]
+        image, alpha = (resize_square(np.ascontiguousarray(x), self.size) for x in (image, alpha))
         if rng.random() < 0.5:
-            image, alpha = image[:, ::-1], alpha[:, ::-1]
-        image = jitter_colours(np.ascontiguousarray(image), rng)
-        alpha = np.ascontiguousarray(alpha, np.float32) / 255
-        trimap = make_trimap(alpha, int(rng.integers(2, max(3, self.size // 32))))
+            image, alpha = (np.ascontiguousarray(x[:, ::-1]) for x in (image, alpha))
+        return turn(image, alpha, rng.uniform(-10, 10)) if rng.random() < 0.2 else (image, alpha)
+
+    def __getitem__(self, key: int) -> dict[str, torch.Tensor | int | bool]:
+        shuffle, index = divmod(key, len(self.pairs))
+        rng = np.random.default_rng([self.seed, shuffle, index])
+        image, alpha = self._crop(index, rng)
+        image = degrade(image, rng)
+        alpha = alpha.astype(np.float32) / 255
+        labeled, rough = index < self.labeled, self.mattes <= index < self.labeled
+        narrow, wide = (self.size // 24, self.size // 10) if rough else (2, self.size // 20)
+        trimap = make_trimap(alpha, int(rng.integers(narrow, max(narrow + 1, wide))))
         return {"image": torch.from_numpy(normalise(image)), "alpha": torch.from_numpy(alpha)[None],
-                "trimap": torch.from_numpy(trimap)[None], "index": index}
+                "trimap": torch.from_numpy(trimap)[None] * labeled, "semantic_only": rough, "labeled": labeled,
+                "index": index}

@@ -66,6 +66,8 @@ def read_alpha(path: Path) -> np.ndarray:
     picture = _decode(path)
     if picture.mode.startswith("I;16"):
         return np.asarray(picture, np.float32) / np.float32(65535)
+    if picture.mode in ("1", "L"):
+        return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
     rgb = np.asarray(picture.convert("RGB"))
     if (rgb[..., 1:] != rgb[..., :1]).any():
         raise ValueError(f"{path} has colours: an alpha matte is a grey picture")

@@ -1,11 +1,13 @@
-"""What pruning cut where: tables, and a picture of the widths before and after."""
+"""What pruning cut where: tables, a picture of the widths before and after, and the name of it all."""
 from __future__ import annotations
 
 from pathlib import Path
 
+from src.budget import Budget
 from src.complexity import Complexity
 from src.costs import wire_macs, wire_params
 from src.files import write_atomically
+from src.latency_cost import LatencyTarget
 from src.models.channels import wires
 from src.models.config import MODNetConfig
 
@@ -57,3 +59,18 @@ def draw_widths(dense: MODNetConfig, pruned: MODNetConfig, path: Path) -> None:
     axis.set(yscale="log", ylabel="channels", xlim=(-0.7, len(groups) - 0.3))
     axis.legend()
     write_atomically(path, lambda to: figure.savefig(to, dpi=110))
+
+
+def pruned_stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
+                budget: Budget | None = None, search: bool = False, latency: LatencyTarget | None = None,
+                steps: int = 0) -> str:
+    """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
+    if latency is not None:
+        parts = [f"modnet_p_latency_{latency.milliseconds:g}ms_{latency.threads}_threads_{latency.precision}", rule]
+    elif budget is None:
+        parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
+    else:
+        targets = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
+        parts = ["modnet_p", *targets, rule] + ["search"] * search
+    parts += [f"{steps}_steps"] * (steps > 0)
+    return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))

@@ -2,12 +2,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from src.models.config import STRIDE
 from src.models.modnet import MODNet
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("step", "cosine", "onecycle")
+PRECISIONS = ("fp32", "bf16", "fp16")
+MODES = ("finetune", "scratch-e", "scratch-b")
+OVER_0 = ("epochs", "batch_size", "lr", "backbone_lr", "steps_per_epoch", "accumulate", "clip_norm")
+FROM_0 = ("semantic_scale", "detail_scale", "matte_scale", "weight_decay", "warmup_steps", "distill_scale",
+          "feature_scale", "soc_scale", "seed")
 
 
 @dataclass(frozen=True)
@@ -16,46 +26,106 @@ class Recipe:
 
     epochs: int = 2
     batch_size: int = 2
+    steps_per_epoch: int | None = None
+    accumulate: int = 1
     lr: float = 0.01
     backbone_lr: float | None = None
     optimizer: str = "sgd"
+    weight_decay: float | None = None
     schedule: str = "step"
+    warmup_steps: int = 0
+    clip_norm: float | None = None
+    freeze_bn_steps: int = 0
+    ema: float | None = None
     semantic_scale: float = 10.0
     detail_scale: float = 10.0
     matte_scale: float = 1.0
     input_size: int = 512
+    scale: tuple[float, float] = (1.0, 1.6)
+    background_dir: str | None = None
+    composition_prob: float = 0.5
+    semantic_only_dir: str | None = None
+    teacher: str | None = None
+    distill_scale: float = 1.0
+    feature_scale: float = 1.0
+    unlabeled_dir: str | None = None
+    soc: bool = False
+    soc_scale: float = 1.0
+    mode: str = "finetune"
     precision: str = "fp32"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "backbone_lr"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name.replace('_', '-')} is {value}, allowed are numbers over 0")
-        for name in ("semantic_scale", "detail_scale", "matte_scale"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name.replace('_', '-')} is {getattr(self, name)}, allowed are numbers from 0")
+        for name in OVER_0 + FROM_0:
+            value, least = getattr(self, name), 0
+            if value is not None and not (math.isfinite(value) and (value > least or name in FROM_0 and value == least)):
+                allowed = "numbers from 0" if name in FROM_0 else "numbers over 0"
+                raise ValueError(f"{name.replace('_', '-')} is {value}, allowed are {allowed}")
+        if self.freeze_bn_steps < -1:
+            raise ValueError(f"freeze-bn-steps is {self.freeze_bn_steps}, allowed are -1 (always) and numbers from 0")
+        if not 0 <= self.composition_prob <= 1:
+            raise ValueError(f"composition-prob is {self.composition_prob}, allowed are numbers from 0 to 1")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}, allowed are numbers from 0, under 1")
+        low, high = self.scale
+        if not 1 <= low <= high < math.inf:
+            raise ValueError(f"scale is {low} {high}, allowed are two numbers from 1, the smaller first")
         if self.input_size < 2 * STRIDE or self.input_size % STRIDE:
             raise ValueError(f"input-size is {self.input_size}, allowed are multiples of {STRIDE} from {2 * STRIDE}")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, allowed are whole numbers from 0")
+        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS),
+                              ("mode", MODES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed are {', '.join(allowed)}")
+        if self.schedule == "onecycle" and self.warmup_steps:
+            raise ValueError("warmup-steps goes with the schedules step and cosine: onecycle warms up by itself")
+
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        if self.unlabeled_dir is not None and self.teacher is None and not self.soc:
+            raise ValueError("unlabeled-dir says nothing by itself: give a teacher, or soc")
+        if self.soc and self.unlabeled_dir is None:
+            raise ValueError("soc needs pictures without alpha: give unlabeled-dir")
+        if self.soc and self.semantic_training:
+            raise ValueError("soc needs detail and matte, but detail-scale and matte-scale are 0")
+
+    @property
+    def semantic_training(self) -> bool:
+        """Whether only the coarse semantics are trained, for which half of the network is enough."""
+        return self.detail_scale == 0 and self.matte_scale == 0
 
 
-def make_optimizer(model: MODNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own."""
+def make_optimizer(model: MODNet, recipe: Recipe, *, extra: Iterable[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own, `extra` are
+    parameters outside the model.
+
+    Weight decay is 0 with SGD and 0.01 with AdamW where the recipe does not say.
+    """
     backbone = list(model.backbone.parameters())
-    rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
+    rest = [p for name, p in model.named_parameters() if not name.startswith("backbone.")] + list(extra)
     groups = [{"params": backbone, "lr": recipe.backbone_lr or recipe.lr}, {"params": rest, "lr": recipe.lr}]
+    decay = recipe.weight_decay
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=1e-2)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9)
+        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=1e-2 if decay is None else decay)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, weight_decay=decay or 0.0)
+
+
+def rate_factor(step: int, recipe: Recipe, steps_per_epoch: int) -> float:
+    """Share of the highest learning rate at `step`: a line up over `warmup_steps`; after it divided by 10 every quarter
+    of the epochs as published (`step`), or half a cosine down to 0 (`cosine`)."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / (recipe.warmup_steps + 1)
+    if recipe.schedule == "step":
+        return 0.1 ** (step // (max(1, recipe.epochs // 4) * steps_per_epoch))
+    left = recipe.epochs * steps_per_epoch - recipe.warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - recipe.warmup_steps) / max(1, left))))
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe,
                   steps_per_epoch: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Learning rate by step: divided by 10 every quarter of the epochs as published, or one cycle."""
+    """Learning rate by step: `rate_factor`, or one cycle (Smith 2018) whose first tenth goes up."""
     if recipe.schedule == "onecycle":
         rates = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=recipe.epochs * steps_per_epoch,
                                                    pct_start=0.1)
-    return torch.optim.lr_scheduler.StepLR(optimizer, max(1, recipe.epochs // 4) * steps_per_epoch, gamma=0.1)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, recipe, steps_per_epoch))

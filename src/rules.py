@@ -71,17 +71,19 @@ def round_width(value: float, dense: int, *, round_to: int, least: int) -> int:
 
 
 def over_threshold(scores: np.ndarray, threshold: float) -> int:
-    """How many min-max normalised scores (C,) reach `threshold`; all where they are the same."""
-    spread = scores.max() - scores.min()
-    return len(scores) if spread == 0 else int(((scores - scores.min()) / spread >= threshold).sum())
+    """How many scores (C,) reach `threshold` times twice their mean, so that 0.5 keeps what is above average.
+
+    Not min-max normalised as rule `paper` does it: there one large filter decides how many of its layer stay.
+    """
+    return int((scores >= threshold * 2 * scores.mean()).sum())
 
 
 def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float, *,
                 round_to: int = 8) -> MODNetConfig:
     """The network of rule `tied`: what residuals join is cut as one, and no residual or expansion is lost.
 
-    Encoder and `lr16x` keep the channels whose score reaches `threshold` after min-max normalisation over the group; SE,
-    `lr8x`, high-resolution and fusion branches keep `1 - ratio`. Widths are rounded to `round_to`. Raises `ValueError`.
+    Encoder and `lr16x` keep the channels whose score reaches `threshold` times twice the group's mean; SE, `lr8x`,
+    high-resolution and fusion branches keep `1 - ratio`. Widths are rounded to `round_to`. Raises `ValueError`.
     """
     check_numbers(ratio, threshold)
     check_round_to(round_to)

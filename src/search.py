@@ -16,15 +16,18 @@ class Search:
     What a group has lost is -log of the share of its channels that is left: what layers in a row let through is the
     product of their shares. Scores have no say in it, they choose the channels afterwards: the sum of L1 that is left
     would cut the trunk of the encoder first, where few channels hold most of it and every block reads them all.
-    Raises `ValueError` for a `round_to` out of range.
+    Widths are multiples of `round_to`, those of the branches of `round_branches_to` if it is given. Raises `ValueError`
+    for either out of range.
     """
 
-    def __init__(self, dense: MODNetConfig, *, round_to: int = 8) -> None:
-        check_round_to(round_to)
-        self.dense, self.round_to = dense, round_to
+    def __init__(self, dense: MODNetConfig, *, round_to: int = 8, round_branches_to: int | None = None) -> None:
+        self.dense, self.round_to, self.round_branches_to = dense, round_to, round_branches_to or round_to
+        for step in (self.round_to, self.round_branches_to):
+            check_round_to(step)
         self.leader = {group: tied_group(dense, group) for group in dense.groups()}
         self.widths = {leader: dense.width(leader) for leader in self.leader.values()}
-        self.least = {leader: min(dense.width(leader), max(round_to, 2 if is_ibn(leader) else 1)) for leader in self.widths}
+        self.least = {leader: min(dense.width(leader), max(self.step_of(leader), 2 if is_ibn(leader) else 1))
+                      for leader in self.widths}
         self.touching: dict[str, list[Wire]] = {leader: [] for leader in self.widths}
         for wire in wires(dense):
             for leader in {self.leader[group] for group in (wire.writes, *wire.reads) if group in self.leader}:
@@ -34,9 +37,14 @@ class Search:
         """The network at its present widths."""
         return self.dense.with_widths({group: self.widths[leader] for group, leader in self.leader.items()})
 
+    def step_of(self, group: str) -> int:
+        """What the width of a group is a multiple of."""
+        return self.round_branches_to if is_ibn(group) else self.round_to
+
     def narrower(self, leader: str) -> int:
-        """The next width of a group, a multiple of `round_to`; the present one where it is the least."""
-        return max(self.least[leader], (self.widths[leader] - 1) // self.round_to * self.round_to)
+        """The next width of a group; the present one where it is the least."""
+        step = self.step_of(leader)
+        return max(self.least[leader], (self.widths[leader] - 1) // step * step)
 
     def saving(self, leader: str, cost: LinearCost) -> float:
         """What one step of a group saves of `cost`."""

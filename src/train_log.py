@@ -3,14 +3,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.files import write_atomically, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def write_log(log: list[dict], stem: Path) -> None:
     """Writes `<stem>_log.jsonl` and `<stem>_curves.png`."""
     write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row) + "\n" for row in log))
     plot_log(log, Path(f"{stem}_curves.png"))
+
+
+def open_tensorboard(stem: Path, epoch: int) -> SummaryWriter:
+    """A writer to the folder `<stem>_tensorboard`; what is there from `epoch` on is dropped."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(f"{stem}_tensorboard", purge_step=epoch)
+
+
+def write_scalars(writer: SummaryWriter, row: dict) -> None:
+    """Adds each number of an epoch."""
+    for name, value in row.items():
+        writer.add_scalar(name, value, row["epoch"])
+    writer.flush()
 
 
 def plot_log(log: list[dict], path: Path) -> None:
@@ -24,9 +42,10 @@ def plot_log(log: list[dict], path: Path) -> None:
         left.plot(epochs, [row[name] for row in log], marker=".", label=name)
     left.set(xlabel="epoch", ylabel="training loss (scaled)", yscale="log")
     left.legend()
-    for name in ("val_mse", "val_mad"):
-        if name in log[0]:
-            right.plot(epochs, [row[name] for row in log], marker=".", label=name)
+    for name in ("val_mse", "val_mad", "val_semantic"):
+        rows = [row for row in log if name in row]
+        if rows:
+            right.plot([row["epoch"] for row in rows], [row[name] for row in rows], marker=".", label=name)
     right.set(xlabel="epoch", ylabel="error on val")
     if right.lines:
         right.legend()

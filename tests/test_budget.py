@@ -79,3 +79,9 @@ def test_a_search_spends_alike_on_layers_that_it_cuts():
 def test_an_impossible_search_says_what_is_possible(budget, said):
     with pytest.raises(ValueError, match=said):
         search_budget(MODNetConfig(), budget)
+
+
+def test_branches_can_have_a_step_of_their_own():
+    config = search_budget(MODNetConfig(), Budget(macs=4e9), round_branches_to=16)
+    assert {config.width(group) % 16 for group in ("hr.4x", "hr.2x.a", "hr.2x.c", "f.2x", "f.1x", "lr8x")} == {0}
+    assert macs(config) <= 4e9 and any(config.width(group) % 16 for group in config.groups())

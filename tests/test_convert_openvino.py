@@ -11,8 +11,9 @@ openvino = pytest.importorskip("openvino")
 
 import convert_openvino
 
+from src.embedded_input import embedded_info
 from src.script import run_script
-from tests.conftest import run
+from tests.conftest import run, write_noise
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 64, 64), (2, 3, 96, 160)])
@@ -29,8 +30,48 @@ def test_as_a_user_runs_it_fp16_is_the_default_and_halves_the_weights(
     done = run("onnx/convert_openvino.py", "--onnx-path", tiny_onnx["free"], "--output-path", "ir", cwd=tmp_path)
     assert done.returncode == 0 and "fp16, mean difference from onnxruntime" in done.stdout
     assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["free.bin", "free.xml"]
+    info = embedded_info(openvino.Core().read_model(tmp_path / "ir" / "free.xml"))
+    assert (info["precision"], info["source"]) == ("fp16", "free.onnx")
     sizes = [path.with_suffix(".bin").stat().st_size for path in (tmp_path / "ir" / "free.xml", tiny_xml["free"])]
     assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_int8_as_a_user_runs_it(tmp_path: Path, tiny_onnx: dict[str, Path], tiny_xml: dict[str, Path]) -> None:
+    pytest.importorskip("nncf")
+    calib = write_noise(tmp_path / "calib" / "a.png", (6, 8), (96, 64)).parent
+    done = run("onnx/convert_openvino.py", "--onnx-path", tiny_onnx["static"], "--output-path", "q.xml", "--precision",
+               "int8", "--calib-dir", calib, "--max-drop", "0.5", "--no-embed", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "int8, mean difference from the float mattes of the calibration pictures" in done.stdout
+    model = openvino.Core().read_model(tmp_path / "q.xml")
+    assert embedded_info(model) is None and list(model.input(0).shape) == [1, 3, 64, 96]
+    assert (tmp_path / "q.bin").stat().st_size < 0.6 * tiny_xml["static"].with_suffix(".bin").stat().st_size
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--precision", "int8", "--max-drop", "0"], "max-drop is 0, allowed is over 0 and at most 1"),
+    (["--precision", "int8", "--max-drop", "nan"], "max-drop is nan, allowed is over 0 and at most 1"),
+    (["--precision", "int8", "--calib-dir", "empty"], "no pictures in calib-dir"),
+    (["--precision", "int8", "--calib-dir", "none"], "no folder at none"),
+    (["--precision", "int8", "--calib-dir", "bad"], "a.png is not a picture that can be read"),
+    (["--output-path", "x.onnx"], "expected a folder or a name that ends in .xml")])
+def test_mistakes_get_one_line_and_write_nothing(tmp_path: Path, tiny_onnx: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture, options: list[str], said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "bad", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no picture")
+    argv = ["--onnx-path", str(tiny_onnx["static"]), "--output-path", "out", *options]
+    assert run_script(lambda: convert_openvino.main(argv)) == 2
+    err = capsys.readouterr().err
+    assert said in err and len([line for line in err.splitlines() if line.startswith("error")]) == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_calibration_options_of_another_precision_are_refused(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        convert_openvino.main(["--onnx-path", "x.onnx", "--precision", "fp16", "--max-drop", "0.1"])
+    assert stop.value.code == 2 and "--max-drop is for --precision int8, not fp16" in capsys.readouterr().err
 
 
 def test_a_difference_over_the_tolerance_fails_and_keeps_the_old_pair(

@@ -2,15 +2,21 @@
 import csv
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from src.eval import evaluate
+from src.checkpoint import load_model, save_model
+from src.eval import evaluate, evaluate_files, main, parse_args
+from src.eval_report import format_error
 from src.matting_dataset import find_pairs, read_pair
-from src.predict import predict_alpha
-from tests.conftest import run
+from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
+from src.predict import load_predictor, predict_alpha
+from src.script import run_script
+from tests.conftest import randomise, run, tiny_config
 
 
 @pytest.mark.parametrize("size", [(96, 80), (700, 530), (530, 300), (90, 700)])
@@ -45,6 +51,74 @@ def test_script_from_another_folder_writes_json_and_csv(tiny_ckpt, discs, tmp_pa
     rows = list(csv.DictReader((tmp_path / "result/tiny_eval.csv").open()))
     assert report["n"] == len(rows) == 1 and float(rows[0]["mse"]) == report["mse"] and "torch" in report["versions"]
     assert f"mse: {report['mse']:.6f}" in done.stdout
+
+
+def test_several_models_in_one_table(tiny_ckpt, discs, tmp_path):
+    other = tmp_path / "other.ckpt"
+    config = tiny_config()
+    save_model(randomise(MODNet(config), seed=5), other, to_prune_info(config))
+    results = evaluate_files([tiny_ckpt, other], discs, metrics=("mse", "grad"), unknown_width=3, sheet=1,
+                             output_dir=tmp_path / "r")
+    table = (tmp_path / "r/eval_table.md").read_text()
+    for column in ("mse", "grad", "mse_unknown", "grad_unknown"):
+        best = min(result[column] for result in results.values())
+        assert table.count(f"**{format_error(column, best)}**") >= 1
+    assert table.count("**") == 8 and "| tiny | 2 |" in table and "| other | 2 |" in table
+    assert json.loads((tmp_path / "r/eval_table.json").read_text())["results"]["other"]["mse"] == results["other"]["mse"]
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "eval_table.md", "eval_table.json", "eval_sheet.png", "tiny_eval.json", "tiny_eval.csv", "other_eval.json",
+        "other_eval.csv"}
+    alone = evaluate(load_model(other), discs, progress=False)
+    assert [row["mse"] for row in alone["images"]] == [row["mse"] for row in results["other"]["images"]]
+
+
+def test_openvino_model_has_the_errors_of_its_checkpoint(tiny_xml, discs, tmp_path):
+    ckpt_path, xml_path = tiny_xml["free"].with_name("tiny.ckpt"), tiny_xml["free"]
+    results = evaluate_files([ckpt_path, xml_path], discs, output_dir=tmp_path / "r")
+    assert results["free.xml"]["mse"] == pytest.approx(results["tiny"]["mse"], rel=1e-3) and results["tiny"]["mse"] > 0.01
+    with pytest.raises(ValueError, match="free.xml is an OpenVINO model"):
+        load_predictor(xml_path, ckpt_path.with_suffix(".json"))
+
+
+def test_openvino_model_is_enlarged_by_the_same_protocol(tiny_xml):
+    image = np.random.default_rng(0).integers(0, 256, (1200, 900, 3), np.uint8)
+    xml_path = tiny_xml["free"]
+    by_torch, by_openvino = (load_predictor(path)(image) for path in (xml_path.with_name("tiny.ckpt"), xml_path))
+    assert by_torch.std() > 0.05 and np.abs(by_torch - by_openvino).mean() < 1e-4
+
+
+def test_what_cannot_be_read_is_named_and_nothing_written(tiny_ckpt, discs, tmp_path, capsys):
+    def said(*args):
+        assert run_script(lambda: main(["--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path / "r"), *args])) == 2
+        assert not (tmp_path / "r").exists()
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+        assert len(lines) == 1
+        return lines[0]
+
+    data = ["--data-dir", str(discs)]
+    pair = find_pairs(discs, "val")[1]
+    for folder in ("fg", "alpha"):
+        (tmp_path / "empty" / "val" / folder).mkdir(parents=True)
+    assert "no pictures in" in said("--data-dir", str(tmp_path / "empty"))
+    assert "no checkpoint at none.ckpt" in said(*data, "--ckpt-path", str(tiny_ckpt), "none.ckpt")
+    assert "tiny.ckpt twice" in said(*data, "--ckpt-path", str(tiny_ckpt), str(tiny_ckpt))
+    whole = pair.image.read_bytes()
+    pair.image.write_bytes(whole[:len(whole) // 2])
+    assert f"{pair.image} is not a picture" in said(*data)
+    pair.image.write_bytes(whole)
+    cv2.imwrite(str(pair.alpha), np.zeros((50, 60), np.uint8))
+    assert f"{pair.alpha} is 60x50, but {pair.image} is 80x96" in said(*data)
+    pair.alpha.unlink()
+    assert f"{pair.image} has no partner" in said(*data)
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--metrics", "psnr"], "'psnr' (choose from"), (["--sheet", "0"], "--sheet is 0, allowed are whole numbers from 1"),
+    (["--unknown-width", "-3"], "--unknown-width is -3"), (["--prune-info", "a.json"], "--prune-info goes with one")])
+def test_bad_options(args, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_args(["--ckpt-path", "a.ckpt", "b.ckpt", *args])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("args", "said"), [(["--device", "cuda:7"], "--device cuda:7"), (["--limit", "0"], "--limit"),

@@ -64,6 +64,23 @@ def test_a_difference_over_the_tolerance_fails_and_leaves_no_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.ckpt", "tiny.json"]
 
 
+def test_for_the_ncs2_the_size_is_fixed_and_the_opset_11(tmp_path: Path, tiny_ckpt: Path) -> None:
+    options = ["--ckpt-path", str(tiny_ckpt), "--target", "ncs2"]
+    assert export_onnx.main([*options, "--output-path", str(tmp_path / "a.onnx")]) == 0
+    assert export_onnx.main([*options, "--output-path", str(tmp_path / "b.onnx"), "--static", "64", "96"]) == 0
+    for name, size in (("a", [512, 512]), ("b", [64, 96])):
+        model = onnx.load(str(tmp_path / f"{name}.onnx"))
+        assert model.opset_import[0].version == 11 and axes(model.graph.input[0]) == [1, 3, *size]
+        # Shapes that are computed need no operator: the stick's plugin knows few of those.
+        assert not {node.op_type for node in model.graph.node} & {"Shape", "Gather", "NonZero", "Loop", "If"}
+
+
+def test_another_opset_for_the_ncs2_is_refused(tiny_ckpt: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        export_onnx.main(["--ckpt-path", str(tiny_ckpt), "--target", "ncs2", "--opset", "13"])
+    assert stop.value.code == 2 and "--target ncs2 allows 11 alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("options", "said"), [
     (["--opset", "10"], "opset is 10, allowed are 11 to 20"),
     (["--static", "100", "64"], "static is 100 64, allowed are multiples of 32"),

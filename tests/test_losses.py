@@ -67,3 +67,28 @@ def test_scales_multiply():
     assert scaled.semantic.item() == pytest.approx(2 * one.semantic.item())
     assert scaled.detail.item() == pytest.approx(3 * one.detail.item())
     assert scaled.matte.item() == 0
+
+
+def test_rough_masks_count_only_where_they_are_sure():
+    image, alpha, trimap, (semantic, detail, matte) = batch()
+    rough = torch.tensor([False, True])
+    detail.requires_grad_()
+    matte.requires_grad_()
+    losses = modnet_losses((semantic, detail, matte), image, alpha, trimap, semantic_only=rough, semantic_scale=1)
+    losses.total.backward()
+    assert losses.semantic == semantic_loss(semantic, alpha)
+    assert (detail.grad[1] == 0).all() and detail.grad[0].any()
+    unknown = trimap[1] == 0.5
+    assert (matte.grad[1][unknown] == 0).all() and (matte.grad[1][~unknown] != 0).all()
+    # The first sample counts in full: half of the losses of a batch of it alone.
+    alone = modnet_losses((semantic[:1], detail[:1], matte[:1]), image[:1], alpha[:1], trimap[:1])
+    sure = ((matte[1] - alpha[1]).abs() * ~unknown + 4 * (trimap[1] - alpha[1]).abs() * ~unknown)
+    expected = (alone.matte + (sure * (1 + image[1].abs().mean(0))).mean()) / 2
+    assert losses.matte.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.detail.item() == pytest.approx(alone.detail.item() / 2, rel=1e-5)
+
+
+def test_semantics_alone_need_no_other_prediction():
+    image, alpha, trimap, (semantic, _, _) = batch()
+    losses = modnet_losses((semantic, None, None), image, alpha, trimap)
+    assert losses.total == 10 * semantic_loss(semantic, alpha) and losses.detail == losses.matte == 0

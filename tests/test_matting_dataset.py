@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from src import matting_dataset
-from src.matting_dataset import MattingDataset, Pair, find_pairs, has_split, make_trimap, random_crop, read_pair
+from src.matting_dataset import MattingDataset, Pair, find_pairs, has_split, make_trimap, read_pair
 
 
 def test_pairs_match_by_stem_over_file_types(tmp_path):
@@ -59,15 +59,6 @@ def test_trimap_is_unknown_wherever_alpha_is_soft():
     assert (make_trimap(alpha, 1) == 0.5).all()
 
 
-def test_crops_stay_inside_and_near_square():
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        rows, columns = random_crop(120, 50, rng)
-        h, w = rows.stop - rows.start, columns.stop - columns.start
-        assert min(rows.start, columns.start) >= 0 and rows.stop <= 120 and columns.stop <= 50
-        assert 0.7 <= h / w <= 1.4
-
-
 def test_samples_have_the_promised_ranges_and_depend_on_seed_epoch_and_index_alone(discs):
     dataset = MattingDataset(discs, size=64, seed=3)
     sample = dataset[1]
@@ -76,9 +67,7 @@ def test_samples_have_the_promised_ranges_and_depend_on_seed_epoch_and_index_alo
     assert sample["alpha"].max() > 0.99, "alpha is in [0, 1], not divided by 255 twice"
     assert set(sample["trimap"].unique().tolist()) <= {0.0, 0.5, 1.0}
     again = MattingDataset(discs, size=64, seed=3)
-    again.set_epoch(5)
-    assert not torch.equal(again[1]["image"], sample["image"])
-    again.set_epoch(0)
+    assert not torch.equal(again[1 + 5 * len(again)]["image"], sample["image"])
     assert torch.equal(again[1]["image"], sample["image"])
 
 
@@ -111,3 +100,53 @@ def test_memory_is_bounded(discs, monkeypatch):
     for index in range(len(dataset)):
         dataset.load(index)
     assert len(dataset._cache) == 1
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """A data set of one picture, 96x80, with a binary mask: the left half."""
+    mask = np.zeros((96, 80), np.uint8)
+    mask[:, :40] = 255
+    for kind, picture in (("fg", np.dstack([mask // 2] * 3)), ("alpha", mask)):
+        (tmp_path / "masks/train" / kind).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "masks/train" / kind / "m.png"), picture)
+    return tmp_path / "masks"
+
+
+def test_rough_masks_are_mixed_in_marked_and_have_a_wide_trimap(discs, masks):
+    dataset = MattingDataset(discs, size=96, semantic_only_dir=masks)
+    assert len(dataset) == 6 and [dataset[i]["semantic_only"] for i in range(6)] == [False] * 5 + [True]
+    for shuffle in range(20):
+        sample = dataset[5 + 6 * shuffle]
+        edge = (sample["alpha"] > 0) & (sample["alpha"] < 1)
+        if edge.any():
+            assert (sample["trimap"] == 0.5).sum() > 4 * 96
+
+
+def test_a_composed_picture_keeps_the_foreground_and_loses_its_surroundings(discs, tmp_path, monkeypatch):
+    # Without colour changes: the disc stays as it is, all round it is the green of the only background.
+    monkeypatch.setattr(matting_dataset, "jitter_colours", lambda image, rng: image)
+    monkeypatch.setattr("src.composition.jitter_colours", lambda image, rng: image)
+    monkeypatch.setattr(matting_dataset, "degrade", lambda image, rng: image)
+    (tmp_path / "green").mkdir()
+    cv2.imwrite(str(tmp_path / "green/g.png"), np.full((70, 70, 3), (0, 255, 0), np.uint8))
+    dataset = MattingDataset(discs, size=64, background_dir=tmp_path / "green", composition_prob=1.0,
+                             cache_dir=tmp_path / "cache")
+    dataset.prepare()
+    assert len(list((tmp_path / "cache").iterdir())) == 5
+    for index in range(5):
+        sample = dataset[index]
+        image, alpha = sample["image"].permute(1, 2, 0), sample["alpha"][0]
+        torch.testing.assert_close(image[alpha == 0], torch.tensor([-1.0, 1, -1]).expand((alpha == 0).sum(), 3),
+                                   atol=0.016, rtol=0)
+        inside = (image[alpha == 1] + 1) * 127.5
+        torch.testing.assert_close(inside, torch.tensor([0.0, 60, 200]).expand(len(inside), 3), atol=1.01, rtol=0)
+
+
+def test_pictures_without_alpha_come_last_and_say_so(discs):
+    dataset = MattingDataset(discs, size=64, unlabeled_dir=discs / "val/fg")
+    assert [dataset[i]["labeled"] for i in range(7)] == [True] * 5 + [False] * 2
+    sample = dataset[6]
+    assert sample["alpha"].sum() == sample["trimap"].sum() == 0 and sample["image"].std() > 0.1
+    with pytest.raises(ValueError, match="no pictures in"):
+        MattingDataset(discs, size=64, unlabeled_dir=discs)

@@ -221,8 +221,8 @@ def test_rule_tied_keeps_every_residual_and_expansion_and_ties_widths():
 
 
 def test_rule_tied_counts_by_hand():
-    scores = np.array([0.0, 1, 2, 3, 10])
-    assert over_threshold(scores, 0.15) == 3 and over_threshold(np.ones(4), 0.5) == 4
+    scores = np.array([0.0, 1, 2, 3, 10])  # their mean is 3.2
+    assert over_threshold(scores, 0.15) == 4 and over_threshold(scores, 0.5) == 1 and over_threshold(np.ones(4), 0.5) == 4
     assert [round_width(v, 32, round_to=8, least=2) for v in (0, 11.9, 12, 99)] == [8, 8, 16, 32]
     assert round_width(0, 5, round_to=8, least=2) == 5 and round_width(0, 32, round_to=1, least=2) == 2
 

@@ -6,25 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.models.config import RGB, STRIDE, MODNetConfig
+from src.models.ibnorm import IBNorm
 from src.models.mobilenetv2 import MobileNetV2
 
 
 def upsample2x(x: torch.Tensor) -> torch.Tensor:
     """Twice the height and width, bilinear, corners not aligned."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-class IBNorm(nn.Module):
-    """Batch norm on the first half of the channels (rounded down), instance norm without affine on the rest."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.bnorm = nn.BatchNorm2d(width // 2)
-        self.inorm = nn.InstanceNorm2d(width - width // 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        split = self.bnorm.num_features
-        return torch.cat((self.bnorm(x[:, :split].contiguous()), self.inorm(x[:, split:].contiguous())), 1)
 
 
 class ConvIBNormReLU(nn.Module):

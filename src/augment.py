@@ -1,0 +1,72 @@
+"""Random crops, colours, blur, noise and JPEG for training; uint8 in, uint8 out, OpenCV."""
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+
+def random_window(height: int, width: int, rng: np.random.Generator, scale: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns of a square inside the picture: its side is the short side divided by a number from `scale`
+    (both from 1), which is the same as a crop of a picture enlarged by that number; the aspect ratio stays."""
+    side = max(1, round(min(height, width) / rng.uniform(*scale)))
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    return slice(top, top + side), slice(left, left + side)
+
+
+def resize_square(picture: np.ndarray, size: int) -> np.ndarray:
+    """A square (s, s) or (s, s, C) uint8 to (`size`, `size`[, C])."""
+    shrinks = picture.shape[0] > size
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def turn(image: np.ndarray, alpha: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Picture (S, S, 3) and alpha (S, S) turned round the middle; what comes in at the corners is mirrored."""
+    size = alpha.shape[0]
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, 1.0)
+    image, alpha = (cv2.warpAffine(x, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101) for x in (image, alpha))
+    return image, alpha
+
+
+def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random gain per channel, gamma, exposure and saturation, now and then grey; (H, W, 3) uint8 to uint8."""
+    x = np.arange(256, dtype=np.float32) / 255
+    gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.85, 1.15, 3), rng.uniform(-0.08, 0.08)
+    table = np.clip((x[:, None] ** gamma) * gain * rng.uniform(0.8, 1.2) + lift, 0, 1)
+    image = cv2.LUT(np.ascontiguousarray(image), (table * 255).astype(np.uint8)[:, None, :])
+    saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.3)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
+
+
+@functools.cache
+def _noise_tile(side: int = 1024) -> np.ndarray:
+    """Normal noise of deviation 32, int16: drawn once, since drawing it for each sample would cost more than the rest."""
+    noise = np.random.default_rng(0).standard_normal((side, side, 3), dtype=np.float32)
+    return np.rint(32 * noise).astype(np.int16)
+
+
+def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Adds normal noise of `deviation` grey levels to (H, W, 3) uint8, H and W at most 1024."""
+    tile = _noise_tile()
+    top, left = (int(rng.integers(0, tile.shape[0] - side + 1)) for side in image.shape[:2])
+    patch = tile[top:top + image.shape[0], left:left + image.shape[1]]
+    return cv2.addWeighted(image, 1.0, patch, deviation / 32, 0, dtype=cv2.CV_8U)
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W, 3) uint8 as it looks after saving as JPEG."""
+    # Channel order does not matter as long as both ways agree.
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+
+
+def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each now and then: blur, noise, JPEG, what cameras and web pages do to a picture; (H, W, 3) uint8 to uint8."""
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2))
+    if rng.random() < 0.15 and max(image.shape) <= _noise_tile().shape[0]:
+        image = add_noise(image, rng.uniform(2, 10), rng)
+    if rng.random() < 0.15:
+        image = jpeg(image, int(rng.integers(40, 96)))
+    return image

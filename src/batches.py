@@ -1,0 +1,67 @@
+"""Which samples make which training step, for any epoch, process and number of micro-batches."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class Batches(Sampler[list[int]]):
+    """Micro-batches of the epoch `self.epoch`, as lists of keys; a key is `shuffle * length + index` of a sample.
+
+    A step takes `batch_size * accumulate * world` samples, its *group*, which every process divides in the same way, so
+    that what is learned does not depend on how many processes share the work. An epoch is one shuffle of the data set,
+    or `steps` steps that go on through one shuffle after another. The last, smaller group of a shuffle is used by a
+    single process and left out by several.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, seed: int, accumulate: int = 1, steps: int | None = None,
+                 rank: int = 0, world: int = 1) -> None:
+        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+        self.rank, self.world, self.group_size = rank, world, batch_size * accumulate * world
+        whole = length // self.group_size if world > 1 else math.ceil(length / self.group_size)
+        self.steps = steps or whole
+        self.endless = steps is not None
+        if self.steps < 1:
+            raise ValueError(f"{length} training pictures are too few for a step of {self.group_size}")
+
+    def _shuffle(self, number: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        return torch.randperm(self.length, generator=generator) + number * self.length
+
+    def groups(self) -> list[list[int]]:
+        """Keys of each step of the epoch, of all processes together."""
+        if not self.endless:
+            keys = self._shuffle(self.epoch).tolist()
+        else:
+            first, last = self.epoch * self.steps * self.group_size, (self.epoch + 1) * self.steps * self.group_size
+            start = first // self.length
+            keys = torch.cat([self._shuffle(n) for n in range(start, -(-last // self.length))]).tolist()
+            keys = keys[first - start * self.length:last - start * self.length]
+        return [keys[i * self.group_size:(i + 1) * self.group_size] for i in range(self.steps)]
+
+    def micro_batches(self, group: list[int]) -> list[list[int]]:
+        """The part of a group that this process works on, in pieces of at most `batch_size`."""
+        mine = group[self.rank::self.world]
+        return [mine[i:i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for group in self.groups():
+            yield from self.micro_batches(group)
+
+    def __len__(self) -> int:
+        return sum(len(self.micro_batches(group)) for group in self.groups())
+
+
+def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
+    """Batches of `dataset`, in the order of `batches`; the processes stay from epoch to epoch."""
+    # A process that loads uses one core: OpenCV's own threads would fight over the others.
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
+                      worker_init_fn=_one_thread)
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)

@@ -1,0 +1,74 @@
+"""IBNorm (Ke et al. 2022): batch norm on half of the channels, instance norm on the rest."""
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class IBNorm(nn.Module):
+    """Batch norm on the first half of the channels (rounded down), instance norm without affine on the rest."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bnorm = nn.BatchNorm2d(width // 2)
+        self.inorm = nn.InstanceNorm2d(width - width // 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        split = self.bnorm.num_features
+        # Any other norm in its place, such as a synchronised one, is called by itself.
+        if x.device.type == "cpu" and type(self.bnorm) is nn.BatchNorm2d and self.bnorm.training and x.requires_grad:
+            y, mean, var = _TrainedIBNorm.apply(x, self.bnorm.weight, self.bnorm.bias, self.bnorm.eps)
+            self._track(mean, var, x.numel() // x.shape[1])
+            return y
+        return torch.cat((self.bnorm(x[:, :split].contiguous()), self.inorm(x[:, split:].contiguous())), 1)
+
+    @torch.no_grad()
+    def _track(self, mean: torch.Tensor, var: torch.Tensor, count: int) -> None:
+        """What a batch norm remembers of a batch of `count` values a channel."""
+        norm, split = self.bnorm, self.bnorm.num_features
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean[0, :split], norm.momentum)
+        norm.running_var.lerp_(var[0, :split] * (count / max(1, count - 1)), norm.momentum)
+
+
+class _TrainedIBNorm(torch.autograd.Function):
+    """`IBNorm` while training, as one scale and shift a channel of each image: torch's own norms copy half of the feature
+    map into another memory format and back, which took a third of a training step on a CPU."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
+                eps: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Image features (N, C, H, W), `weight` and `bias` (C // 2); the result; mean, variance (N, C)."""
+        split, exact = len(weight), torch.promote_types(x.dtype, torch.float32)
+        mean, square = (value.mean((2, 3), dtype=exact) for value in (x, x * x))
+        mean, square = _share(mean, split), _share(square, split)
+        var = (square - mean.square()).clamp_min(0)
+        rest = weight.new_ones(x.shape[1] - split)
+        scale = torch.cat((weight, rest)) * (var + eps).rsqrt()
+        shift = torch.cat((bias, 0 * rest)) - mean * scale
+        ctx.save_for_backward(x, mean, (var + eps).rsqrt(), scale)
+        ctx.split = split
+        ctx.mark_non_differentiable(mean, var)
+        return torch.addcmul(_per_map(shift, x), x, _per_map(scale, x)), mean, var
+
+    @staticmethod
+    def backward(ctx, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+        x, mean, inverse, scale = ctx.saved_tensors
+        split, count = ctx.split, x.shape[2] * x.shape[3]
+        d_shift, d_product = (value.sum((2, 3), dtype=mean.dtype) for value in (dy, dy * x))
+        d_scale = (d_product - mean * d_shift) * inverse
+        # d loss / d x = scale (dy - mean of dy - normalised x * mean of dy * normalised x), means over what was normalised.
+        of_dy, of_both = (_share(value / count, split) for value in (d_shift, d_scale))
+        on_x = -scale * inverse * of_both
+        constant = -on_x * mean - scale * of_dy
+        dx = torch.addcmul(torch.addcmul(_per_map(constant, x), x, _per_map(on_x, x)), dy, _per_map(scale, x))
+        return dx, d_scale[:, :split].sum(0), d_shift[:, :split].sum(0), None
+
+
+def _share(values: torch.Tensor, split: int) -> torch.Tensor:
+    """(N, C) with the first `split` columns replaced by their mean over the images."""
+    return torch.cat((values[:, :split].mean(0, keepdim=True).expand(len(values), -1), values[:, split:]), 1)
+
+
+def _per_map(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return values.to(x.dtype)[:, :, None, None]
