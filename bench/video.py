@@ -86,6 +86,7 @@ def compare(video: Path, *, model_path: Path | None, count: int, turns: int, loo
     """Frames per second of the tool and of its network alone, medians over `turns`, taken by turns."""
     matting = Matting(model_path, hint=hint)
     images = [item.image for item in FirstFrames(video, 8) if isinstance(item, Frame)]
+    matting.fix_size(*images[0].shape[:2])
     model_alone(matting, images, 8)
     rows = [(*model_alone(matting, images, count), *end_to_end(matting, video, look, count)) for _ in range(turns)]
     fps, tool = (statistics.median(count / row[column] for row in rows) for column in (0, 2))

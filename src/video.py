@@ -119,6 +119,7 @@ def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look
     paths = result_paths(reader, output_dir, look)
     make_output_dir(output_dir)
     keep_freed_memory()
+    matting.fix_size(reader.info.height, reader.info.width)
     kinds = tuple(dict.fromkeys((*look.save, "composite") if show else look.save))
     before, start, frames = dict(matting.total_ms), time.perf_counter(), 0
     with one_opencv_thread(), interrupt_stops(reader), writing(paths, reader, look) as files:

@@ -134,6 +134,26 @@ def test_started_inferences_finish_with_what_alpha_gives_in_any_order(
     assert min(matting.total_ms.values()) > 0
 
 
+def test_a_network_fixed_to_a_size_gives_the_same_alpha_and_fits_other_pictures_in(
+        tmp_path: Path, tiny_xml: dict[str, Path], picture: Path) -> None:
+    import openvino
+
+    from src.embedded_input import embed_input
+
+    openvino.save_model(embed_input(openvino.Core().read_model(tiny_xml["free"])), str(tmp_path / "e.xml"),
+                        compress_to_fp16=False)
+    image = read_image(picture)
+    for path in (tiny_xml["free"], tmp_path / "e.xml"):
+        matting = Matting(path)
+        expected = matting.alpha(image)
+        for size in ((64, 64), image.shape[:2]):
+            matting.fix_size(*size)
+            assert matting.alpha(image).shape == (120, 600)
+        np.testing.assert_allclose(matting.alpha(image), expected, atol=5e-4)
+        np.testing.assert_allclose(to_alpha(matting.finish(matting.start(image))[None, None], 120, 600), expected, atol=5e-4)
+    assert Matting(tiny_xml["static"]).fix_size(50, 50) is None
+
+
 def test_the_python_door_refuses_other_arrays(tiny_xml: dict[str, Path]) -> None:
     matting = Matting(tiny_xml["free"])
     for image in (np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 4), np.uint8)):
