@@ -7,7 +7,7 @@ multiples of 32), or with `--static` 1, 512 and 512. The file is compared with t
 
     python onnx/export_onnx.py --ckpt-path result/X.ckpt --target ncs2
 
-is for OpenVINO 2022.3, the last release that drives the Neural Compute Stick 2: opset 11 and one size (512x512 or `--static`).
+is for OpenVINO 2022.3, the last release for the Neural Compute Stick 2: opset 11 and one size (512x512 or `--static`).
 """
 from __future__ import annotations
 
