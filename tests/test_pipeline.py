@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -44,12 +45,13 @@ def test_a_source_runs_ahead_by_no_more_than_the_queues_hold() -> None:
             taken += 1
             yield index
 
-    stages = [Stage("one", iter), Stage("two", iter)]
-    for done, _ in enumerate(Pipeline(source(), stages)):
-        assert taken - done <= 3 * (DEPTH + 1) + 2
-        if done == 300:
-            break
-    assert taken < 400 and threading.active_count() < 4
+    before = threading.active_count()
+    with contextlib.closing(iter(Pipeline(source(), [Stage("one", iter), Stage("two", iter)]))) as items:
+        for done, _ in enumerate(items):
+            assert taken - done <= 3 * (DEPTH + 1) + 2
+            if done == 300:
+                break
+    assert taken < 400 and threading.active_count() == before
 
 
 @pytest.mark.parametrize("where", ["source", "stage"])
