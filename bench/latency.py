@@ -250,13 +250,19 @@ def macs_of(row: Row) -> float:
     return multiply_accumulates(row.path, SIZES[0]) / 1e9
 
 
+def ratio(official: dict, row: dict) -> str:
+    """How many times as fast: by the clock, and where it was measured by the processor time of this process too."""
+    cpu = f" (cpu {row['cpu']:.0f} ms, x {official['cpu'] / row['cpu']:.2f})" if "cpu" in row else ""
+    return f"{official['median'] / row['median']:.2f}{cpu}"
+
+
 def markdown(result: dict) -> str:
     """The table: milliseconds as median (quartiles), and each row against the official export."""
     keys = [key for key in result["rows"][OFFICIAL] if key.startswith(("model ", "files"))]
     lines = ["| ms, median (quartiles) | " + " | ".join(keys) + " | MB | peak MB |", "|---" * (len(keys) + 3) + "|"]
     for name, row in result["rows"].items():
         cells = [f"{row[k]['median']:.1f} ({row[k]['q1']:.1f}-{row[k]['q3']:.1f}), "
-                 f"x {result['rows'][OFFICIAL][k]['median'] / row[k]['median']:.2f}" for k in keys]
+                 f"x {ratio(result['rows'][OFFICIAL][k], row[k])}" for k in keys]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {row['mb']:.1f} | {row['peak_memory_mb']:.0f} |")
     for name in (key for key in result if key.startswith("mediapipe")):
         lines.append(f"\n{name}: {result[name]}")
