@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ NETWORKS: dict[str, dict] = {
     "rule paper, encoder left": {"rule": "paper", "scope": "branches"},
     "rule tied, encoder left": {"rule": "tied", "scope": "branches"}}
 # MSE on PPM-100: fine-tuned, from scratch.
-PAPER_ROWS = (("paper, whole network", "0.018632", "0.016826"), ("paper, encoder left", "0.018291", "0.015588"))
+PAPER_ROWS = (("published, whole network", "0.018632", "0.016826"), ("published, encoder left", "0.018291", "0.015588"))
 TITLES = {"finetune": "fine-tuned", "scratch-e": "scratch-E", "scratch-b": "scratch-B"}
 
 
@@ -101,7 +102,7 @@ def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
     for place, (mode, title) in enumerate(TITLES.items()):
         own = [line for line in lines if line["mode"] == mode]
         axis.bar([names.index(line["network"]) + 0.27 * (place - 1) for line in own], [line["mse"] for line in own], 0.25,
-                 yerr=[line["mse_std"] or 0.0 for line in own], capsize=3, label=title)
+                 yerr=[math.nan if line["mse_std"] is None else line["mse_std"] for line in own], capsize=3, label=title)
     axis.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set(ylabel=f"MSE on val, N = {lines[0]['n']}")
     axis.legend()
@@ -112,7 +113,8 @@ def table_text(report: Mapping) -> str:
     """The report as Markdown."""
     recipe, lines = report["recipe"], report["summary"]
     data = "**generated** portraits (drawn by code, they show nobody)" if report["generated"] else f"`{report['data_dir']}`"
-    budget = f"{recipe['epochs']} epochs" + (f" of {recipe['steps_per_epoch']} steps" if recipe["steps_per_epoch"] else "")
+    budget = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
+    budget += f" of {recipe['steps_per_epoch']} steps" if recipe["steps_per_epoch"] else ""
     longer = ", ".join(f"{line['epochs']} ({line['network']})" for line in lines if line["mode"] == "scratch-b")
     trained = "" if len(report["runs"]) == report["planned"] else f" **{len(report['runs'])} of {report['planned']} runs.**"
     spread = " ± standard deviation" if len(report["seeds"]) > 1 else ""

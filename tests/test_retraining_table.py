@@ -36,7 +36,7 @@ def test_table_by_hand():
     lines = error_table(summary(ROWS), "mse")
     assert lines[0] == "| MSE | parameters (M) | GMACs, as deployed | fine-tuned | scratch-E | scratch-B |"
     assert lines[2] == "| a | 1.50 | 3.66 | **0.0200 ± 0.0141** | 0.0500 ± 0.0000 | 0.0300 ± 0.0141 |"
-    assert "| paper, encoder left | | | 0.018291 | 0.015588 | |" in lines
+    assert "| published, encoder left | | | 0.018291 | 0.015588 | |" in lines
     single = error_table(summary(ROWS[::2]), "mad")
     assert error_table(summary(ROWS[:3]), "mse")[2].endswith("| **0.0200 ± 0.0141** | 0.0500 | - |")
     assert single[2] == "| a | 1.50 | 3.66 | **0.0200** | 0.1000 | 0.0800 |" and len(single) == 3
@@ -72,6 +72,7 @@ def test_modes_get_their_epochs_and_nothing_is_trained_twice(one_network, discs,
     assert [(r["mode"], r["seed"], r["epochs"]) for r in report["runs"]] == [
         (mode, seed, 2 if mode == "scratch-b" else 1) for seed in (0, 1) for mode in MODES]
     assert len({r["mse"] for r in report["runs"]}) == 6 and all(r["n"] == 1 for r in report["runs"])
+    assert "Trained 1 epoch at 64 px" in path.read_text()
     assert f"{report['summary'][0]['mse']:.4f} ± " in path.read_text() and path.with_suffix(".png").is_file()
     capsys.readouterr()
     make(one_network, discs, tmp_path / "r", limit=1)
