@@ -109,7 +109,7 @@ def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str])
 
     nncf.set_log_level(40)
     data = nncf.Dataset(list(pictures), lambda picture: _batch(model, picture))
-    scope = nncf.IgnoredScope(patterns=[f"(.*/)?{re.escape(group)}(/.*)?" for group in in_float], validate=False)
+    scope = nncf.IgnoredScope(patterns=[f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float], validate=False)
     return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope)
 
 

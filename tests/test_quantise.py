@@ -53,6 +53,12 @@ def test_layers_that_return_to_float_bring_the_mattes_nearer(int8, float_model, 
     assert difference(mattes(nearer, pictures[:1]), expected) < difference(mattes(int8.model, pictures[:1]), expected)
 
 
+def test_a_group_in_float_takes_none_with_it_whose_name_begins_alike(int8, float_model, pictures) -> None:
+    before, after = (set(layer_groups(model)) for model in
+                     (int8.model, module._quantise(float_model, pictures, ["features.1"])))
+    assert before - after == {"features.1"} and {"features.10", "features.17"} <= after
+
+
 def test_max_drop_returns_the_groups_that_rank_first(int8, float_model, pictures, monkeypatch) -> None:
     groups = list(layer_groups(int8.model))
     monkeypatch.setattr(module, "rank", lambda *_: groups)
