@@ -10,6 +10,7 @@ import numpy as np
 
 from src.augment import jitter_colours, random_window, resize_square
 from src.files import write_atomically
+from src.foreground import multi_level
 from src.layouts import find_images
 from src.preprocess import read_image
 
@@ -18,15 +19,11 @@ def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours of the foreground where `alpha` is neither 0 nor 255, in order of rows: (n, 3) uint8.
 
     Elsewhere the picture itself is the foreground, or there is none. `image` (H, W, 3) and `alpha` (H, W) are uint8.
-    Multi-level estimation of Germer et al. 2020, as pymatting does it.
     """
-    from pymatting import estimate_foreground_ml
-
     soft = (alpha > 0) & (alpha < 255)
     if not soft.any():
         return np.empty((0, 3), np.uint8)
-    colours = estimate_foreground_ml((image / 255).astype(np.float32), (alpha / 255).astype(np.float32))
-    return np.rint(255 * np.clip(colours[soft], 0, 1)).astype(np.uint8)
+    return multi_level(image, alpha / 255)[soft]
 
 
 def file_key(paths: Iterable[Path], *more: object) -> str:

@@ -1,6 +1,8 @@
 """The colours of the person alone, where matte and background mix. Without them a cut-out keeps a halo. No torch here."""
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,7 @@ METHODS = ("fast", "ml", "none")
 WIDE, NARROW = 90, 8
 TINY, SMALL = 8, 4
 _SMALL = 1e-5
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def mix(front: np.ndarray, behind: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -61,6 +64,24 @@ def _bytes(picture: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(picture)
 
 
+def multi_level(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """pymatting's multi-level estimate (Germer et al. 2020) of the person's own colours, as `estimate_foreground`.
+
+    Raises `ValueError` if pymatting is not installed.
+    """
+    try:
+        import numba
+
+        # Its first choice, TBB, would be OpenVINO's copy, and then the process waits for ever at its end.
+        numba.config.THREADING_LAYER = "workqueue"
+        from pymatting import estimate_foreground_ml
+    except ImportError:
+        raise ValueError("--foreground ml needs pymatting: pip install pymatting") from None
+    with _ONE_AT_A_TIME:  # as that layer wants it
+        estimate = estimate_foreground_ml((image / 255).astype(np.float32), alpha.astype(np.float32))
+    return np.rint(255 * np.clip(estimate, 0, 1)).astype(np.uint8)
+
+
 def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "fast") -> np.ndarray:
     """The person's own colours (H, W, 3) uint8, for a picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1].
 
@@ -73,9 +94,4 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "fas
         return image
     if method == "fast":
         return blur_fusion(image, alpha)
-    try:
-        from pymatting import estimate_foreground_ml
-    except ImportError:
-        raise ValueError("--foreground ml needs pymatting: pip install pymatting") from None
-    estimate = estimate_foreground_ml(image / 255.0, alpha.astype(np.float64))
-    return np.rint(np.clip(estimate, 0, 1) * 255).astype(np.uint8)
+    return multi_level(image, alpha)
