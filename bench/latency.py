@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from src.embedded_input import embedded_info
 from src.files import write_json, write_text
 from src.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
 from src.preprocess import area_resize, network_size, normalise, read_image, to_alpha
+from src.script import peak_memory as process_peak
 from src.script import provenance, run_script
 
 SIZES = ((512, 512), (512, 288))
@@ -164,7 +164,7 @@ def work(path: str, precision: str, threads: str, out: str) -> int:
     way = FilesToFiles(Row(Path(path), precision), int(threads))
     for _ in range(2):
         way(PICTURE, Path(out))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(process_peak())
     return 0
 
 

@@ -7,10 +7,14 @@ Prints one line of JSON. Later releases of mediapipe have no weights in the whee
 """
 import json
 import os
-import resource
 import statistics
 import sys
 import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+from src.script import peak_memory
 
 
 def main(picture: str, threads: str, out: str) -> None:
@@ -34,7 +38,7 @@ def main(picture: str, threads: str, out: str) -> None:
             whole.append(1000 * (time.perf_counter() - start))
             alone.append(1000 * (after - before))
     print(json.dumps({"model with resizing, ms": statistics.median(alone[1:]), "files, ms": statistics.median(whole[1:]),
-                      "threads": int(threads), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                      "threads": int(threads), "peak_memory_mb": peak_memory()}))
 
 
 if __name__ == "__main__":

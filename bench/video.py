@@ -10,7 +10,7 @@ on generated videos in processes of their own and prints the peak of each one's 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -29,6 +29,7 @@ from src.backdrop import parse_backdrop
 from src.files import write_json
 from src.openvino_matting import Matting
 from src.openvino_network import import_openvino
+from src.script import peak_memory as process_peak
 from src.script import provenance, run_script
 from src.video import matte_video
 from src.video_output import Look
@@ -126,11 +127,14 @@ def peak_memory(length: int, folder: Path, save: list[str]) -> dict:
                "--temporal", "ofd", "--background", "blur", "--output-dir", folder / "out", "--save", *save]
     start = time.perf_counter()
     child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
+    peak = 0.0
+    while child.poll() is None:
+        with contextlib.suppress(OSError, StopIteration):  # it has just ended
+            peak = process_peak(child.pid)
+        time.sleep(0.05)
     if child.returncode:
         raise ValueError(f"the tool ended with status {child.returncode} on {length} frames")
-    return {"frames": length, "peak_mib": usage.ru_maxrss / 1024, "fps": length / (time.perf_counter() - start)}
+    return {"frames": length, "peak_mib": peak, "fps": length / (time.perf_counter() - start)}
 
 
 def memory(lengths: list[int], save: list[str]) -> dict:

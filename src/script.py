@@ -44,6 +44,15 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def peak_memory(process: int | str = "self") -> float:
+    """Peak of the resident memory of a running process, MiB; Linux.
+
+    Not `ru_maxrss`: that begins with the peak of the process which started this one.
+    """
+    with open(f"/proc/{process}/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+
+
 def torch_device(name: str) -> str:
     """`name` if torch can use it; `auto` is a GPU where there is one. Raises `ValueError` with what is there."""
     import torch

@@ -4,6 +4,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ openvino = pytest.importorskip("openvino")
 from src import latency as module
 from src.embedded_input import embed_input
 from src.latency import measure_latency, multiply_accumulates, profile
-from src.script import run_script
+from src.script import peak_memory, run_script
 from tests.conftest import ROOT
 
 
@@ -101,3 +103,10 @@ def test_an_export_is_made_once_and_again_for_a_newer_checkpoint(bench, tmp_path
     assert bench.export(tiny_ckpt, path, plain=True).stat().st_mtime_ns == first
     os.utime(tiny_ckpt)
     assert bench.export(tiny_ckpt, path, plain=True).stat().st_mtime_ns > first
+
+
+def test_peak_memory_is_the_processes_own() -> None:
+    block = np.ones(40 * 2**20, np.uint8)
+    said = "from src.script import peak_memory; print(peak_memory())"
+    child = float(subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert block.nbytes and 5 < child < 40 < peak_memory()
