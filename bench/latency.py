@@ -33,7 +33,7 @@ from src.compositing import cutout, write_png
 from src.embedded_input import embedded_info
 from src.files import write_json, write_text
 from src.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
-from src.preprocess import area_resize, network_size, normalise, read_image, to_alpha
+from src.preprocess import read_image, to_alpha, to_byte_input, to_input
 from src.script import peak_memory as process_peak
 from src.script import provenance, run_script
 
@@ -125,8 +125,7 @@ class FilesToFiles:
         times = [time.perf_counter()]
         image = read_image(picture)
         times.append(time.perf_counter())
-        small = area_resize(image, *network_size(*image.shape[:2]))
-        batch = np.rint(small).astype(np.uint8)[None] if self.bytes_in else normalise(small)[None]
+        batch = (to_byte_input if self.bytes_in else to_input)(image)
         times.append(time.perf_counter())
         matte = self.network([batch])[0]
         times.append(time.perf_counter())

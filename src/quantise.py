@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.openvino_matting import import_openvino
-from src.preprocess import REF_SIZE, area_resize, list_images, network_size, normalise, read_image
+from src.preprocess import REF_SIZE, area_resize, list_images, normalise, read_image, to_byte_input
 
 if TYPE_CHECKING:
     from openvino import Model, Output
@@ -50,8 +50,7 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
     pictures = [read_image(path) for path in tqdm(spread, desc="read", unit="picture", disable=None)]
     if not calib_dir:
         pictures = [version for picture in pictures for version in augmented(picture)]
-    return [np.rint(area_resize(picture, *network_size(*picture.shape[:2], ref_size))).astype(np.uint8)
-            for picture in pictures]
+    return [to_byte_input(picture, ref_size)[0] for picture in pictures]
 
 
 def augmented(picture: np.ndarray) -> list[np.ndarray]:

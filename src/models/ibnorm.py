@@ -44,9 +44,10 @@ class _TrainedIBNorm(torch.autograd.Function):
         mean, square = _share(mean, split), _share(square, split)
         var = (square - mean.square()).clamp_min(0)
         rest = weight.new_ones(x.shape[1] - split)
-        scale = torch.cat((weight, rest)) * (var + eps).rsqrt()
+        inverse = (var + eps).rsqrt()
+        scale = torch.cat((weight, rest)) * inverse
         shift = torch.cat((bias, 0 * rest)) - mean * scale
-        ctx.save_for_backward(x, mean, (var + eps).rsqrt(), scale)
+        ctx.save_for_backward(x, mean, inverse, scale)
         ctx.split = split
         ctx.mark_non_differentiable(mean, var)
         return torch.addcmul(_per_map(shift, x), x, _per_map(scale, x)), mean, var
