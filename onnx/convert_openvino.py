@@ -24,7 +24,7 @@ import numpy as np
 
 from src.embedded_input import embed_input, embedded_info
 from src.narrow_convolution import pair_columns
-from src.openvino_matting import fixed_size, import_openvino, last_line
+from src.openvino_network import fixed_size, import_openvino, last_line, shared_core
 from src.preprocess import normalise
 from src.quantise import calibration_pictures, quantise
 from src.script import run_script
@@ -54,7 +54,7 @@ def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision
     session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     expected, moved = (session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})[0]
                        for x in (image, image + ROUNDING[precision] * noise))
-    core = import_openvino().Core()
+    core = shared_core()
     model = core.read_model(str(xml_path))
     network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = network([picture[None] if embedded_info(model) else image])[network.output(0)]

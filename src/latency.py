@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src.embedded_input import embedded_info
+from src.openvino_network import shared_core
 
 if TYPE_CHECKING:
     from openvino import InferRequest, Model
@@ -29,9 +30,7 @@ def random_input(model: Model, size: tuple[int, int]) -> np.ndarray:
 def prepare(path: Path, *, device: str = "CPU", size: tuple[int, int], threads: int, precision: str = EXACT,
             profile: bool = False) -> tuple[InferRequest, np.ndarray]:
     """An IR compiled for one image of `size`, and an input for it; `precision` of what is not INT8: `f32` or `bf16`."""
-    import openvino as ov
-
-    core = ov.Core()
+    core = shared_core()
     options: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if profile:
         options["PERF_COUNT"] = True
@@ -88,9 +87,7 @@ def profile(path: Path, *, size: tuple[int, int] = (512, 512), threads: int = 1,
 
 def multiply_accumulates(path: Path, size: tuple[int, int] = (512, 512)) -> int:
     """Of the convolutions of an IR or ONNX file, for one image of `size`."""
-    import openvino as ov
-
-    model = ov.Core().read_model(path)
+    model = shared_core().read_model(path)
     model.reshape(list(random_input(model, size).shape))
     return sum(int(np.prod(op.input_value(1).shape)) * int(np.prod(list(op.output(0).shape)[2:]))
                for op in model.get_ops() if op.get_type_name() in ("Convolution", "GroupConvolution"))
@@ -98,6 +95,4 @@ def multiply_accumulates(path: Path, size: tuple[int, int] = (512, 512)) -> int:
 
 def available_devices() -> list[str]:
     """Devices that OpenVINO finds on this machine, `CPU` first."""
-    import openvino as ov
-
-    return ov.Core().available_devices
+    return shared_core().available_devices

@@ -16,7 +16,7 @@ from src.deploy_graph import deploy
 from src.models.channels import CONV_IBN, DEPTHWISE, LINEAR, tied_group, wires
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
-from src.openvino_matting import import_openvino
+from src.openvino_network import import_openvino, shared_core
 from src.search import Search
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def compile_config(config: MODNetConfig, *, threads: int, precision: str, profil
     network.reshape([1, 3, *SIZE])
     options = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "INFERENCE_NUM_THREADS": threads,
                "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profile}
-    return openvino.Core().compile_model(network, "CPU", options)
+    return shared_core().compile_model(network, "CPU", options)
 
 
 def measure_ms(config: MODNetConfig, *, threads: int = 2, precision: str = "fp32") -> float:

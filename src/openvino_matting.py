@@ -13,18 +13,17 @@ import numpy as np
 from src.openvino_network import (
     check_device,
     default_model,
-    fixed_size,
     import_openvino,
     input_kind,
     last_line,
     read_network,
+    shared_core,
 )
 from src.preprocess import to_alpha, to_byte_input, to_fixed_input, to_input
 
 if TYPE_CHECKING:
     from openvino import InferRequest
 
-__all__ = ["Matting", "fixed_size", "import_openvino", "last_line", "read_network"]
 WHOLE = (slice(None), slice(None))
 
 
@@ -48,16 +47,16 @@ class Matting:
     `to_input` or `to_byte_input`, one of a fixed size by `to_fixed_input`.
 
     `exact` asks for float32; without it the device takes what it likes best (bf16 or fp16: quicker, up to 0.5 off in single
-    pixels). `hint` is `latency` (one picture as soon as possible) or `throughput` (many in a time); `cache_dir` keeps the
-    compiled network there. `milliseconds` holds what the last `alpha` took: `preprocess`, `infer`, `postprocess`; files
-    are not counted. The first picture of a size also pays for OpenVINO's set-up. Raises `FileNotFoundError`, or
-    `ValueError` for a file that is no matting network and for a device that is not there.
+    pixels). `threads` is how many a CPU uses (`None`: what OpenVINO likes). `hint` is `latency` (one picture as soon as
+    possible) or `throughput` (many in a time); `cache_dir` keeps the compiled network there. `milliseconds` holds what the
+    last `alpha` took: `preprocess`, `infer`, `postprocess`; files are not counted. The first picture of a size also pays for
+    OpenVINO's set-up. Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network and for a device
+    that is not there.
     """
 
     def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
-                 hint: str = "latency", cache_dir: Path | None = None) -> None:
-        openvino, path = import_openvino(), Path(model_path) if model_path else default_model()
-        core = openvino.Core()
+                 threads: int | None = None, hint: str = "latency", cache_dir: Path | None = None) -> None:
+        core, path = shared_core(), Path(model_path) if model_path else default_model()
         self.path, self._read = path, functools.partial(read_network, core, path)
         network = self._read()
         self._takes, self._own_size = input_kind(network, path), None
@@ -66,6 +65,8 @@ class Matting:
         # NPU and MYRIAD do not know the hint; a combined device hands it on.
         if exact and not device.startswith(("NPU", "MYRIAD")):
             config["INFERENCE_PRECISION_HINT"] = "f32"
+        if threads and device == "CPU":
+            config["INFERENCE_NUM_THREADS"] = threads
         if cache_dir:
             config["CACHE_DIR"] = str(cache_dir)
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)

@@ -1,6 +1,7 @@
 """A matting network as OpenVINO reads it, and OpenVINO's devices. No torch here."""
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +37,17 @@ def import_openvino() -> ModuleType:
     except ImportError:
         raise ValueError("OpenVINO is not installed: pip install openvino") from None
     return openvino
+
+
+@functools.cache
+def shared_core() -> Core:
+    """The one `Core` of this process, which lives until the process ends. Raises `ValueError` without OpenVINO.
+
+    OpenVINO's CPU plugin puts a signal stack of its own under the thread that loads it, and unmaps it when its `Core` goes;
+    of two that do not go in the reverse order of their coming, the second puts back the stack that the first unmapped, and
+    the next signal that Python handles (Ctrl-C, the end of a child) kills the process. Seen in 2026.4.1.
+    """
+    return import_openvino().Core()
 
 
 def read_network(core: Core, path: Path) -> Model:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.openvino_matting import import_openvino
+from src.openvino_network import shared_core
 from src.preprocess import REF_SIZE, area_resize, list_images, normalise, read_image, to_byte_input
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def augmented(picture: np.ndarray) -> list[np.ndarray]:
 
 def mattes(model: Model, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What a network of floats (N, 3, H, W) gives for each picture, computed in float32 where it is not INT8."""
-    network = import_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [network([_batch(model, picture)])[0].copy() for picture in pictures]
 
 

@@ -12,6 +12,7 @@ openvino = pytest.importorskip("openvino")
 import convert_openvino
 
 from src.embedded_input import embedded_info
+from src.openvino_network import shared_core
 from src.script import run_script
 from tests.conftest import run, write_noise
 
@@ -20,7 +21,7 @@ from tests.conftest import run, write_noise
 def test_ir_of_free_size_gives_onnxruntimes_matte(
         tiny_onnx: dict[str, Path], tiny_xml: dict[str, Path], shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(3).uniform(-1, 1, shape).astype(np.float32)
-    network = openvino.Core().compile_model(str(tiny_xml["free"]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = shared_core().compile_model(str(tiny_xml["free"]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected, = onnxruntime.InferenceSession(str(tiny_onnx["free"])).run(None, {"input": image})
     np.testing.assert_allclose(network([image])[0], expected, atol=5e-4)
 
@@ -30,7 +31,7 @@ def test_as_a_user_runs_it_fp16_is_the_default_and_halves_the_weights(
     done = run("onnx/convert_openvino.py", "--onnx-path", tiny_onnx["free"], "--output-path", "ir", cwd=tmp_path)
     assert done.returncode == 0 and "fp16, mean difference from onnxruntime" in done.stdout
     assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["free.bin", "free.xml"]
-    info = embedded_info(openvino.Core().read_model(tmp_path / "ir" / "free.xml"))
+    info = embedded_info(shared_core().read_model(tmp_path / "ir" / "free.xml"))
     assert (info["precision"], info["source"]) == ("fp16", "free.onnx")
     sizes = [path.with_suffix(".bin").stat().st_size for path in (tmp_path / "ir" / "free.xml", tiny_xml["free"])]
     assert sizes[0] < 0.6 * sizes[1]
@@ -43,7 +44,7 @@ def test_int8_as_a_user_runs_it(tmp_path: Path, tiny_onnx: dict[str, Path], tiny
                "int8", "--calib-dir", calib, "--max-drop", "0.5", "--no-embed", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "int8, mean difference from the float mattes of the calibration pictures" in done.stdout
-    model = openvino.Core().read_model(tmp_path / "q.xml")
+    model = shared_core().read_model(tmp_path / "q.xml")
     assert embedded_info(model) is None and list(model.input(0).shape) == [1, 3, 64, 96]
     assert (tmp_path / "q.bin").stat().st_size < 0.6 * tiny_xml["static"].with_suffix(".bin").stat().st_size
 

@@ -9,13 +9,14 @@ import pytest
 openvino = pytest.importorskip("openvino")
 
 from src.embedded_input import embed_input, embedded_info
+from src.openvino_network import shared_core
 from src.preprocess import normalise
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def compiled(model: openvino.Model) -> openvino.CompiledModel:
-    return openvino.Core().compile_model(model, "CPU", EXACT)
+    return shared_core().compile_model(model, "CPU", EXACT)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -25,7 +26,7 @@ def picture(height: int, width: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def free(tiny_xml: dict[str, Path]) -> tuple[openvino.CompiledModel, openvino.CompiledModel]:
     """The network of floats and the embedded one, by way of a file."""
-    core = openvino.Core()
+    core = shared_core()
     path = tiny_xml["free"].with_name("embedded.xml")
     openvino.save_model(embed_input(core.read_model(tiny_xml["free"])), path, compress_to_fp16=False)
     return compiled(core.read_model(tiny_xml["free"])), compiled(core.read_model(path))
@@ -52,17 +53,17 @@ def test_another_size_is_the_matte_of_the_picture_with_its_last_row_and_column_r
 
 
 def test_ports_and_info_are_those_that_inference_reads(free, tiny_xml: dict[str, Path]) -> None:
-    model = openvino.Core().read_model(tiny_xml["free"].with_name("embedded.xml"))
+    model = shared_core().read_model(tiny_xml["free"].with_name("embedded.xml"))
     image, alpha = model.input(0), model.output(0)
     assert (image.get_any_name(), str(image.get_element_type().get_type_name())) == ("image", "u8")
     assert alpha.get_any_name() == "alpha" and str(alpha.get_element_type().get_type_name()) == "f32"
     info = embedded_info(model)
     assert (info["input"], info["precision"], info["ref_size"]) == ("u8_nhwc_rgb", "fp32", "512") and info["openvino"]
-    assert embedded_info(openvino.Core().read_model(tiny_xml["free"])) is None
+    assert embedded_info(shared_core().read_model(tiny_xml["free"])) is None
 
 
 def test_a_network_of_one_size_keeps_it(tiny_xml: dict[str, Path]) -> None:
-    core, image = openvino.Core(), picture(64, 96)
+    core, image = shared_core(), picture(64, 96)
     model = embed_input(core.read_model(tiny_xml["static"]), precision="fp16", source="x.onnx")
     assert list(model.input(0).shape) == [1, 64, 96, 3] and list(model.output(0).shape) == [1, 1, 64, 96]
     assert (embedded_info(model)["precision"], embedded_info(model)["source"]) == ("fp16", "x.onnx")
@@ -71,7 +72,7 @@ def test_a_network_of_one_size_keeps_it(tiny_xml: dict[str, Path]) -> None:
 
 
 def test_reshaped_to_one_size_nothing_of_the_resizing_is_left(tiny_xml: dict[str, Path]) -> None:
-    model = embed_input(openvino.Core().read_model(tiny_xml["free"]))
+    model = embed_input(shared_core().read_model(tiny_xml["free"]))
     model.reshape([1, 64, 96, 3])
     kinds = {op.get_rt_info()["layerType"].astype(str) for op in compiled(model).get_runtime_model().get_ops()}
     assert kinds and not kinds & {"Pad", "Slice", "StridedSlice", "ShapeOf"}

@@ -13,6 +13,7 @@ pytest.importorskip("openvino")
 import src.openvino_network
 from inference_openvino import Matting, main, mode_of, video_kinds
 from src.checkpoint import load_model
+from src.openvino_network import shared_core
 from src.predict import predict_alpha
 from src.preprocess import read_image, to_alpha, to_byte_input, to_fixed_input
 from src.script import run_script
@@ -113,7 +114,7 @@ def test_a_network_with_pre_processing_inside_gives_the_same_alpha_and_a_false_o
     whole = slice(None), slice(None)
     for name, (given, box) in (("free", (to_byte_input(image), whole)),
                                ("static", to_fixed_input(image, 64, 96, as_bytes=True))):
-        network = embed_input(openvino.Core().read_model(tiny_xml[name]), ref_size=256)
+        network = embed_input(shared_core().read_model(tiny_xml[name]), ref_size=256)
         openvino.save_model(network, str(tmp_path / f"{name}.xml"), compress_to_fp16=False)
         matte = Matting(tiny_xml[name]).alpha(given[0])[box]
         expected = to_alpha(matte[None, None], 120, 600, smooth=True)
@@ -140,7 +141,7 @@ def test_a_network_fixed_to_a_size_gives_the_same_alpha_and_fits_other_pictures_
 
     from src.embedded_input import embed_input
 
-    openvino.save_model(embed_input(openvino.Core().read_model(tiny_xml["free"])), str(tmp_path / "e.xml"),
+    openvino.save_model(embed_input(shared_core().read_model(tiny_xml["free"])), str(tmp_path / "e.xml"),
                         compress_to_fp16=False)
     image = read_image(picture)
     for path in (tiny_xml["free"], tmp_path / "e.xml"):

@@ -11,6 +11,7 @@ openvino = pytest.importorskip("openvino")
 from openvino import opset13
 
 from src.narrow_convolution import pair_columns
+from src.openvino_network import shared_core
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
@@ -27,7 +28,7 @@ def one_layer(channels: int, *, bias: bool, kernel: int = 3, stride: int = 1) ->
 
 
 def answer(model: openvino.Model, image: np.ndarray) -> np.ndarray:
-    return openvino.Core().compile_model(model, "CPU", EXACT)([image])[0]
+    return shared_core().compile_model(model, "CPU", EXACT)([image])[0]
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -48,7 +49,7 @@ def test_any_other_convolution_stays(other: dict) -> None:
 
 
 def test_the_matte_is_the_same_at_any_size(tiny_onnx: dict[str, Path]) -> None:
-    core = openvino.Core()
+    core = shared_core()
     model = core.read_model(str(tiny_onnx["free"]))
     assert pair_columns(model) > 5
     for size in ((64, 64), (96, 160)):

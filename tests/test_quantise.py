@@ -11,6 +11,7 @@ openvino = pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
 from src import quantise as module
+from src.openvino_network import shared_core
 from src.quantise import augmented, calibration_pictures, difference, layer_groups, mattes, quantise, rank
 
 
@@ -23,7 +24,7 @@ def pictures() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def float_model(tiny_xml: dict[str, Path]) -> openvino.Model:
-    return openvino.Core().read_model(tiny_xml["free"])
+    return shared_core().read_model(tiny_xml["free"])
 
 
 @pytest.fixture(scope="module")
