@@ -14,10 +14,8 @@ which trains 15 networks for each of `--seeds`, `--epoch` epochs long, and write
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 from src.files import write_json
 from src.generate_portraits import generate_data_set
@@ -27,21 +25,12 @@ from src.prune_report import pruned_stem
 from src.recipe import Recipe
 from src.report import draw_comparison, write_markdown
 from src.retraining_table import retraining_table
-from src.script import provenance, run_script, torch_device
+from src.script import load_script, provenance, run_script, torch_device
 from src.steps import Steps
 
 ROOT = Path(__file__).resolve().parent
 EPOCHS = {"pipeline": 12, "retraining": 1}
 GENERATED = {"train": 48, "val": 8, "seed": 0, "height": 384, "width": 320}
-
-
-def load_script(name: str) -> ModuleType:
-    """A script of the folder `onnx/`, which cannot be imported by name: there the installed package comes first."""
-    path = ROOT / "onnx" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:

@@ -29,13 +29,15 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 
-from src.compositing import cutout, write_png
-from src.embedded_input import embedded_info
+from src.backdrop import parse_backdrop
+from src.compositing import render, write_png
 from src.files import write_json, write_text
 from src.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
-from src.preprocess import read_image, to_alpha, to_byte_input, to_input
+from src.openvino_matting import Matting
+from src.openvino_network import shared_core
+from src.preprocess import read_image
+from src.script import load_script, provenance, run_script
 from src.script import peak_memory as process_peak
-from src.script import provenance, run_script
 
 SIZES = ((512, 512), (512, 288))
 TARGETS = {"params": 1.34e6, "macs": 3.66e9}
@@ -50,13 +52,6 @@ class Row(NamedTuple):
 
     path: Path
     precision: str = EXACT
-
-
-def load_script(name: str) -> object:
-    """A script of `onnx/`, as reproduce.py loads it."""
-    import reproduce
-
-    return reproduce.load_script(name)
 
 
 def build(args: argparse.Namespace) -> dict[str, Row]:
@@ -111,30 +106,23 @@ def prune(ckpt_path: Path, path: Path, *, search: bool = False) -> Path:
 
 
 class FilesToFiles:
-    """Picture file in, PNG of the cut-out out, as inference_openvino.py goes about it; milliseconds of each stage."""
+    """Picture file in, PNG of the cut-out out, by what inference_openvino.py calls; milliseconds of each stage."""
 
     def __init__(self, row: Row, threads: int) -> None:
-        import openvino as ov
-
-        model = ov.Core().read_model(row.path)
-        self.bytes_in = embedded_info(model) is not None
-        self.network = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": row.precision,
-                                                               "INFERENCE_NUM_THREADS": threads})
+        self.matting = Matting(row.path, exact=row.precision == EXACT, threads=threads)
 
     def __call__(self, picture: Path, out: Path) -> dict[str, float]:
         times = [time.perf_counter()]
         image = read_image(picture)
         times.append(time.perf_counter())
-        batch = (to_byte_input if self.bytes_in else to_input)(image)
+        alpha = self.matting.alpha(image)
         times.append(time.perf_counter())
-        matte = self.network([batch])[0]
+        picture_out = render(image, alpha, ["cutout"], backdrop=parse_backdrop("255,255,255"))["cutout"]
         times.append(time.perf_counter())
-        alpha = to_alpha(matte, *image.shape[:2])
+        write_png(out, picture_out)
         times.append(time.perf_counter())
-        write_png(out, cutout(image, alpha))
-        times.append(time.perf_counter())
-        return {name: 1000 * (end - start) for name, start, end in
-                zip(("read", "preprocess", "infer", "postprocess", "write"), times, times[1:], strict=False)}
+        read, _, cut, write = (1000 * (end - start) for start, end in zip(times, times[1:], strict=False))
+        return {"read": read, **self.matting.milliseconds, "cut out": cut, "write": write}
 
 
 def measure_files(rows: dict[str, Row], *, threads: int, repeats: int, out: Path) -> dict[str, dict]:
@@ -193,10 +181,8 @@ def measure_peak(folder: Path, threads: int) -> dict[str, float]:
 
 def fastest(path: Path, channels: int, side: int, threads: int) -> float:
     """Milliseconds of the quickest of ten runs."""
-    import openvino as ov
-
     options = {"INFERENCE_PRECISION_HINT": EXACT, "INFERENCE_NUM_THREADS": threads}
-    request, times = ov.Core().compile_model(str(path), "CPU", options).create_infer_request(), []
+    request, times = shared_core().compile_model(str(path), "CPU", options).create_infer_request(), []
     image = np.random.default_rng(0).uniform(0, 1, (1, channels, side, side)).astype(np.float32)
     for _ in range(10):
         start = time.perf_counter()

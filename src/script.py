@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
+ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "onnx", "onnxruntime", "openvino", "thop")
 
 
@@ -51,6 +55,15 @@ def peak_memory(process: int | str = "self") -> float:
     """
     with open(f"/proc/{process}/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+
+
+def load_script(name: str) -> ModuleType:
+    """A script of the folder `onnx/`, which cannot be imported by name: there the installed package comes first."""
+    path = ROOT / "onnx" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def torch_device(name: str) -> str:
