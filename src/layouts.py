@@ -11,6 +11,8 @@ from PIL import Image
 from src.preprocess import FORMATS, list_images, read_alpha, read_image
 
 ORIENTATION = 0x0112
+# An alpha whose file has no more bytes than its pixels by this, and a header, may be black: PNG packs those 1000 to 1.
+PIXELS_A_BYTE, HEADER_BYTES = 200, 300
 
 
 class Pair(NamedTuple):
@@ -103,15 +105,29 @@ def check_pair(pair: Pair) -> None:
         read_alpha(pair.alpha)
 
 
-def check_pairs(pairs: Iterable[Pair]) -> None:
-    """Looks at every pair before hours are spent on them, by headers alone where that is enough.
+def check_somebody(pair: Pair, alpha: np.ndarray | None = None) -> None:
+    """Raises `ValueError` for an alpha (H, W) that is black all over. Without the array it is read from its file, if
+    that is so small for its pixels that it may be."""
+    if pair.alpha is not None and alpha is None:
+        (width, height), *_ = _header(pair.alpha)[0]
+        if (pair.alpha.stat().st_size - HEADER_BYTES) * PIXELS_A_BYTE < width * height:
+            alpha = read_alpha(pair.alpha)
+    if alpha is not None and not alpha.any():
+        raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
+
+
+def check_pairs(pairs: Iterable[Pair], others: Iterable[Pair] = ()) -> None:
+    """Looks at every pair before hours are spent on them, by headers alone where that is enough; `others` are not trained
+    on and may show nobody.
 
     Raises `ValueError` with the first pair that does not fit, and how many more.
     """
     said = []
-    for pair in pairs:
+    for pair, trained_on in [*((pair, True) for pair in pairs), *((pair, False) for pair in others)]:
         try:
             check_pair(pair)
+            if trained_on:
+                check_somebody(pair)
         except (ValueError, OSError) as error:
             said.append(str(error))
     if said:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from src.augment import degrade, jitter_colours, random_window, resize_square, turn
 from src.composition import Backgrounds, cached_colours, file_key, put_on
-from src.layouts import Pair, find_images, find_pairs, has_split, read_pair
+from src.layouts import Pair, check_somebody, find_images, find_pairs, has_split, read_pair
 from src.pack import Pack, Sample, write_pack
 from src.preprocess import normalise, read_image
 
@@ -104,8 +104,8 @@ class MattingDataset(Dataset):
     def _decode(self, index: int) -> Sample:
         pair = self.pairs[index]
         image, alpha = read_pair(pair) if pair.alpha is not None else unlabeled(pair.image)
-        if pair.alpha is not None and not alpha.any():
-            raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
+        if pair.alpha is not None:
+            check_somebody(pair, alpha)
         shrink = self.scale[1] * self.size / min(alpha.shape)
         if shrink < 1:
             to = (max(1, round(alpha.shape[1] * shrink)), max(1, round(alpha.shape[0] * shrink)))

@@ -24,7 +24,7 @@ def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) ->
     others = find_pairs(data_dir, "val") if has_split(data_dir, "val") else []
     if dataset.backgrounds is not None:
         others = others + [Pair(path, None) for path in dataset.backgrounds.paths]
-    check_pairs(dataset.pairs + others)
+    check_pairs(dataset.pairs, others)
     return dataset
 
 

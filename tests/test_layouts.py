@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from src import matting_dataset, trainer
+from src import layouts, matting_dataset, trainer
 from src.checkpoint import load_model
 from src.layouts import check_pairs, find_pairs, has_split
 from src.matting_dataset import MattingDataset
@@ -65,10 +65,22 @@ def test_pairs_for_validation_are_looked_at_too_and_the_rest_is_counted(discs):
         make_dataset(discs, Recipe(input_size=64))
 
 
-def test_an_alpha_without_anybody_is_named_when_it_is_decoded(discs):
+def test_an_alpha_without_anybody_is_named_before_training_and_when_it_is_decoded(discs):
     spoil(discs / "train/alpha/3.png", "black")
     with pytest.raises(ValueError, match="alpha/3.png is all black"):
         MattingDataset(discs, size=64)[3]
+    with pytest.raises(ValueError, match="alpha/3.png is all black"):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_only_alphas_of_few_bytes_are_decoded_before_training_and_others_may_show_nobody(discs, monkeypatch):
+    spoil(discs / "val/alpha/0.png", "black")
+    noise = np.random.default_rng(0).integers(0, 256, (96, 80), dtype=np.uint8)
+    cv2.imwrite(str(discs / "train/alpha/3.png"), noise)
+    decoded, original = [], layouts.read_alpha
+    monkeypatch.setattr(layouts, "read_alpha", lambda path: decoded.append(path.name) or original(path))
+    check_pairs(find_pairs(discs, "train"), find_pairs(discs, "val"))
+    assert "3.png" not in decoded
 
 
 def test_a_file_that_breaks_in_a_later_epoch_costs_one_line_and_no_checkpoint(tiny_ckpt, discs, tmp_path, monkeypatch):
