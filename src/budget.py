@@ -1,6 +1,7 @@
 """From a budget of parameters or multiply-accumulates to widths."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,7 +54,8 @@ def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8,
 
 def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",
                round_to: int = 8) -> tuple[MODNetConfig, float, float]:
-    """Widths within the budget and at most 2 % under it, with the ratio and threshold that lead there.
+    """Widths within the budget and at most 2 % under it, with the ratio and threshold that lead there: of all pairs that
+    meet it, rule `tied` takes the one that loses the least (`lost`), rule `paper` the same number for both where it can.
 
     Raises `ValueError` for a budget over the dense network, under the smallest one, or that `rule` cannot come near.
     """
@@ -64,17 +66,26 @@ def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: st
     if budget.share(dense) < 1 or smallest > 1:
         raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}, the smallest "
                          f"that rule {rule} makes {_costs(widths(MAX_RATIO, MAX_THRESHOLD))}")
-    # Both knobs together first: 0.5 and 0.5 is the published choice.
-    found = _bisect(lambda knob: (min(knob, MAX_RATIO), knob), widths, budget)
-    if budget.share(found[0]) < 1 - TOLERANCE and rule == "paper":
-        tries = [_bisect(lambda knob, r=r: (r / 32, knob), widths, budget) for r in range(int(32 * MAX_RATIO) + 1)]
-        found = max((t for t in tries if budget.share(t[0]) <= 1), key=lambda t: budget.share(t[0]))
+    lines = [lambda knob: (min(knob, MAX_RATIO), knob),   # both together: 0.5 and 0.5 is the published choice
+             *(lambda knob, r=r: (r / 96, knob) for r in range(int(96 * MAX_RATIO) + 1))]
+    if rule == "paper":
+        found = _bisect(lines[0], widths, budget)
+        if budget.share(found[0]) < 1 - TOLERANCE:
+            tries = [_bisect(line, widths, budget) for line in lines[1:]]
+            found = max((t for t in tries if budget.share(t[0]) <= 1), key=lambda t: budget.share(t[0]))
         if budget.share(found[0]) < 1 - TOLERANCE:
             raise ValueError(f"rule paper cannot come within 2 % of {_say(budget)}; the nearest has {_costs(found[0])}, "
                              f"by ratio {found[1]:.4g} and threshold {found[2]:.4g}")
-    if rule == "tied":
-        found = (fill(filters, dense, found[0], budget, lambda _: round_to), *found[1:])
-    return found
+        return found
+    tries = [_bisect(line, widths, budget) for line in lines]
+    found = min((t for t in tries if budget.share(t[0]) <= 1), key=lambda t: lost(dense, t[0]))
+    return (fill(filters, dense, found[0], budget, lambda _: round_to), *found[1:])
+
+
+def lost(dense: MODNetConfig, config: MODNetConfig) -> float:
+    """What `Search` counts as lost: -log of the share of channels left, summed over what is cut as one."""
+    leaders = {tied_group(dense, group) for group in dense.groups()}
+    return sum(math.log(dense.width(leader) / config.width(leader)) for leader in leaders)
 
 
 def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[float, float], MODNetConfig],

@@ -82,16 +82,16 @@ def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: f
                 round_to: int = 8) -> MODNetConfig:
     """The network of rule `tied`: what residuals join is cut as one, and no residual or expansion is lost.
 
-    Encoder and `lr16x` keep the channels whose score reaches `threshold` times twice the group's mean; SE, `lr8x`,
-    high-resolution and fusion branches keep `1 - ratio`. Widths are rounded to `round_to`. Raises `ValueError`.
+    The encoder keeps the channels whose score reaches `threshold` times twice the group's mean; its last layer, which
+    only the low-resolution branch reads, SE and all branches keep `1 - ratio`. Widths are rounded to `round_to`. Raises
+    `ValueError`.
     """
     check_numbers(ratio, threshold)
     check_round_to(round_to)
     scores, widths = group_scores(filters, dense, dense), {}
     for group in dense.groups():
         leader, width = tied_group(dense, group), dense.width(group)
-        adaptive = group not in BRANCH_GROUPS or group in ("enc32x", "lr16x")
-        value = over_threshold(scores[leader], threshold) if adaptive else (1 - ratio) * width
+        value = (1 - ratio) * width if group in BRANCH_GROUPS else over_threshold(scores[leader], threshold)
         widths[group] = round_width(value, width, round_to=round_to, least=2 if is_ibn(group) else 1)
     return dense.with_widths(widths)
 
