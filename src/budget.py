@@ -13,7 +13,7 @@ from src.models.channels import tied_group, wires
 from src.models.config import MODNetConfig
 from src.pruning import group_scores
 from src.rules import MIN_HR_WIDTH, widths_of
-from src.search import Search
+from src.search import Search, weight_of
 
 TOLERANCE = 0.02
 MAX_RATIO, MAX_THRESHOLD = 1 - MIN_HR_WIDTH / 32, 0.999
@@ -83,9 +83,9 @@ def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: st
 
 
 def lost(dense: MODNetConfig, config: MODNetConfig) -> float:
-    """What `Search` counts as lost: -log of the share of channels left, summed over what is cut as one."""
+    """What `Search` counts as lost: weighted -log of the share of channels left, summed over what is cut as one."""
     leaders = {tied_group(dense, group) for group in dense.groups()}
-    return sum(math.log(dense.width(leader) / config.width(leader)) for leader in leaders)
+    return sum(weight_of(leader) * math.log(dense.width(leader) / config.width(leader)) for leader in leaders)
 
 
 def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[float, float], MODNetConfig],
