@@ -214,7 +214,7 @@ def draw(lines: list[dict], path: Path) -> None:
     """Writes a PNG: MSE after retraining against multiply-accumulates, a line for each way."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(9, 7), layout="constrained")
     axis = figure.subplots()
     for number, way in enumerate(dict.fromkeys(line["way"] for line in lines)):
         points = sorted((line["macs"] / 1e9, line["mse_after"], line["std_after"]) for line in lines if line["way"] == way)
@@ -222,7 +222,10 @@ def draw(lines: list[dict], path: Path) -> None:
         axis.errorbar(x, y, std, label=way, color=f"C{number % 10}", linestyle="-" if "tied" in way else "--",
                       marker="osD^v"[number // 10], capsize=3)
     axis.set(xlabel="GMACs as deployed, 512x512", ylabel="MSE after retraining", yscale="log")
-    axis.legend(fontsize=8)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.grid(alpha=0.3, which="both")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
