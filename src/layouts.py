@@ -92,8 +92,15 @@ def _header(path: Path) -> tuple[set[tuple[int, int]], str]:
         raise ValueError(f"{path} is not a picture that can be read: {error}") from None
 
 
-def check_pair(pair: Pair) -> None:
-    """Raises `ValueError` naming a file whose header cannot be read, an alpha of another size, or one with colours."""
+def check_somebody(pair: Pair, alpha: np.ndarray) -> None:
+    """Raises `ValueError` for an alpha (H, W) that is black all over."""
+    if not alpha.any():
+        raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
+
+
+def check_pair(pair: Pair, *, trained_on: bool) -> None:
+    """Raises `ValueError` naming a file whose header cannot be read, an alpha of another size or one with colours; or, if
+    it is `trained_on`, an alpha that is all black, looked for where the file is so small for its pixels that it may be."""
     sizes, _ = _header(pair.image)
     if pair.alpha is None:
         return
@@ -101,19 +108,13 @@ def check_pair(pair: Pair) -> None:
     if not sizes & alpha_sizes:
         (width, height), (wide, high) = min(alpha_sizes), min(sizes)
         raise ValueError(f"{pair.alpha} is {width}x{height}, but {pair.image} is {wide}x{high}")
-    if mode not in ("1", "L", "LA") and not mode.startswith("I;16"):
-        read_alpha(pair.alpha)
-
-
-def check_somebody(pair: Pair, alpha: np.ndarray | None = None) -> None:
-    """Raises `ValueError` for an alpha (H, W) that is black all over. Without the array it is read from its file, if
-    that is so small for its pixels that it may be."""
-    if pair.alpha is not None and alpha is None:
-        (width, height), *_ = _header(pair.alpha)[0]
-        if (pair.alpha.stat().st_size - HEADER_BYTES) * PIXELS_A_BYTE < width * height:
-            alpha = read_alpha(pair.alpha)
-    if alpha is not None and not alpha.any():
-        raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
+    width, height = next(iter(alpha_sizes))
+    grey = mode in ("1", "L", "LA") or mode.startswith("I;16")
+    may_be_black = trained_on and (pair.alpha.stat().st_size - HEADER_BYTES) * PIXELS_A_BYTE < width * height
+    if not grey or may_be_black:
+        alpha = read_alpha(pair.alpha)
+        if may_be_black:
+            check_somebody(pair, alpha)
 
 
 def check_pairs(pairs: Iterable[Pair], others: Iterable[Pair] = ()) -> None:
@@ -125,9 +126,7 @@ def check_pairs(pairs: Iterable[Pair], others: Iterable[Pair] = ()) -> None:
     said = []
     for pair, trained_on in [*((pair, True) for pair in pairs), *((pair, False) for pair in others)]:
         try:
-            check_pair(pair)
-            if trained_on:
-                check_somebody(pair)
+            check_pair(pair, trained_on=trained_on)
         except (ValueError, OSError) as error:
             said.append(str(error))
     if said:

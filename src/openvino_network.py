@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from src.embedded_input import INPUT_KIND, embedded_info
 from src.preprocess import REF_SIZE
+from src.script import ROOT
 
 if TYPE_CHECKING:
     from openvino import Core, Model
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 MYRIAD_NEEDS = ("MYRIAD (NCS2) needs the OpenVINO 2022.3.1 archive, since no pip wheel ever had its plugin, and an "
                 "ONNX file made with export_onnx.py --static --opset 11, read or converted by that release itself")
 
-ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = tuple(ROOT / "pretrained" / f"pruned_modnet_{precision}.xml" for precision in ("int8", "fp16"))
 
 
