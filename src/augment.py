@@ -7,17 +7,22 @@ import cv2
 import numpy as np
 
 
-def random_window(height: int, width: int, rng: np.random.Generator, scale: tuple[float, float]) -> tuple[slice, slice]:
-    """Rows and columns of a square inside the picture: its side is the short side divided by a number from `scale`
-    (both from 1), which is the same as a crop of a picture enlarged by that number; the aspect ratio stays."""
-    side = max(1, round(min(height, width) / rng.uniform(*scale)))
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    return slice(top, top + side), slice(left, left + side)
+def random_window(height: int, width: int, rng: np.random.Generator, scale: tuple[float, float],
+                  stretch: float = 1.0) -> tuple[slice, slice]:
+    """Rows and columns of a part of the picture: its side is the short side divided by a number from `scale` (both from
+    1), which is the same as a crop of a picture enlarged by that number. Along the longer side of the picture it is longer
+    by a factor between 1 and `stretch`, if the picture is."""
+    short = max(1, round(min(height, width) / rng.uniform(*scale)))
+    # Without `stretch` no number is drawn, so that recipes of before see the crops of before.
+    long = min(max(height, width), round(short * rng.uniform(1, stretch))) if stretch > 1 else short
+    rows, columns = (long, short) if height >= width else (short, long)
+    top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def resize_square(picture: np.ndarray, size: int) -> np.ndarray:
-    """A square (s, s) or (s, s, C) uint8 to (`size`, `size`[, C])."""
-    shrinks = picture.shape[0] > size
+    """A picture (h, w) or (h, w, C) uint8 to (`size`, `size`[, C])."""
+    shrinks = min(picture.shape[:2]) > size
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 

@@ -46,7 +46,7 @@ class MattingDataset(Dataset):
     """
 
     def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
-                 scale: tuple[float, float] = (1.0, 1.6), semantic_only_dir: Path | None = None,
+                 scale: tuple[float, float] = (1.0, 1.6), stretch: float = 1.0, semantic_only_dir: Path | None = None,
                  unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
                  cache_dir: Path = CACHE_DIR) -> None:
         """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
@@ -58,7 +58,7 @@ class MattingDataset(Dataset):
         if unlabeled_dir is not None:
             self.pairs += [Pair(path, None) for path in find_images(unlabeled_dir)]
         self.backgrounds = None if background_dir is None else Backgrounds(background_dir, size)
-        self.size, self.seed, self.scale = size, seed, scale
+        self.size, self.seed, self.scale, self.stretch = size, seed, scale, stretch
         self.composition_prob, self.cache_dir = composition_prob, cache_dir
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
@@ -115,14 +115,15 @@ class MattingDataset(Dataset):
         return Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random square of picture and alpha, (S, S, 3) and (S, S) uint8, by chance on another background."""
+        """A random part of picture and alpha as (S, S, 3) and (S, S) uint8, by chance on another background."""
         image, alpha, colours = self.load(index)
-        rows, columns = random_window(*alpha.shape, rng, self.scale)
+        rows, columns = random_window(*alpha.shape, rng, self.scale, self.stretch)
         if colours is not None and rng.random() < self.composition_prob:
             foreground = image.copy()
             foreground[(alpha > 0) & (alpha < 255)] = colours
             foreground, alpha = jitter_colours(foreground[rows, columns], rng), alpha[rows, columns]
-            image = put_on(foreground, alpha, self.backgrounds.draw(len(alpha), rng))
+            background = self.backgrounds.draw(max(alpha.shape), rng)
+            image = put_on(foreground, alpha, background[:alpha.shape[0], :alpha.shape[1]])
         else:
             image, alpha = jitter_colours(image[rows, columns], rng), alpha[rows, columns]
         image, alpha = (resize_square(np.ascontiguousarray(x), self.size) for x in (image, alpha))

@@ -42,6 +42,7 @@ class Recipe:
     matte_scale: float = 1.0
     input_size: int = 512
     scale: tuple[float, float] = (1.0, 1.6)
+    stretch: float = 1.0
     background_dir: str | None = None
     composition_prob: float = 0.5
     semantic_only_dir: str | None = None
@@ -70,6 +71,8 @@ class Recipe:
         low, high = self.scale
         if not 1 <= low <= high < math.inf:
             raise ValueError(f"scale is {low} {high}, allowed are two numbers from 1, the smaller first")
+        if not 1 <= self.stretch < math.inf:
+            raise ValueError(f"stretch is {self.stretch}, allowed are numbers from 1")
         if self.input_size < 2 * STRIDE or self.input_size % STRIDE:
             raise ValueError(f"input-size is {self.input_size}, allowed are multiples of {STRIDE} from {2 * STRIDE}")
         for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS),

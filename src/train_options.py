@@ -25,6 +25,8 @@ NUMBERS = (
     ("detail-scale", float, "weight of this loss"),
     ("matte-scale", float, "weight of this loss; with this and detail-scale 0, only encoder and low-resolution branch run"),
     ("input-size", int, "side of crops"),
+    ("stretch", float, "a crop is up to this many times longer along the longer side of the picture and squeezed to a "
+                       "square, so that whole portraits are seen; 1: squares"),
     ("composition-prob", float, "share of foregrounds that are put on a picture of --background-dir"),
     ("distill-scale", float, "weight of the errors against the --teacher's three heads"),
     ("feature-scale", float, "weight of the errors against the --teacher's features, through 1x1 convolutions"),

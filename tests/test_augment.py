@@ -15,6 +15,19 @@ def test_windows_are_squares_inside_the_picture_and_of_the_sides_asked_for():
     assert min(sides) == 25 and max(sides) == 50
 
 
+@pytest.mark.parametrize(("height", "width"), [(120, 50), (50, 120)])
+def test_stretched_windows_are_longer_along_the_longer_side_up_to_the_whole_picture(height, width):
+    rng, longer = np.random.default_rng(0), []
+    for _ in range(300):
+        rows, columns = random_window(height, width, rng, (1.0, 1.2), 3.0)
+        long, short = (rows, columns) if height > width else (columns, rows)
+        assert long.start >= 0 and long.stop <= 120 and short.start >= 0 and short.stop <= 50
+        longer.append((long.stop - long.start) / (short.stop - short.start))
+    assert min(longer) < 1.1 and 120 / 50 <= max(longer) <= 3 and longer.count(max(longer)) < 150
+    square = random_window(80, 80, rng, (1.0, 1.0), 3.0)
+    assert square == (slice(0, 80), slice(0, 80))
+
+
 def test_turning_by_a_right_angle_is_rot90():
     image, alpha = (np.random.default_rng(0).integers(0, 256, s, dtype=np.uint8) for s in ((8, 8, 3), (8, 8)))
     turned, turned_alpha = turn(image, alpha, 90)

@@ -123,14 +123,15 @@ def test_rough_masks_are_mixed_in_marked_and_have_a_wide_trimap(discs, masks):
             assert (sample["trimap"] == 0.5).sum() > 4 * 96
 
 
-def test_a_composed_picture_keeps_the_foreground_and_loses_its_surroundings(discs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("stretch", [1.0, 1.5])
+def test_a_composed_picture_keeps_the_foreground_and_loses_its_surroundings(discs, tmp_path, monkeypatch, stretch):
     # Without colour changes: the disc stays as it is, all round it is the green of the only background.
     monkeypatch.setattr(matting_dataset, "jitter_colours", lambda image, rng: image)
     monkeypatch.setattr("src.composition.jitter_colours", lambda image, rng: image)
     monkeypatch.setattr(matting_dataset, "degrade", lambda image, rng: image)
     (tmp_path / "green").mkdir()
     cv2.imwrite(str(tmp_path / "green/g.png"), np.full((70, 70, 3), (0, 255, 0), np.uint8))
-    dataset = MattingDataset(discs, size=64, background_dir=tmp_path / "green", composition_prob=1.0,
+    dataset = MattingDataset(discs, size=64, background_dir=tmp_path / "green", composition_prob=1.0, stretch=stretch,
                              cache_dir=tmp_path / "cache")
     dataset.prepare()
     assert len(list((tmp_path / "cache").iterdir())) == 5

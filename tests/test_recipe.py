@@ -30,7 +30,8 @@ def test_learning_rate_steps_every_quarter_as_published():
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"epochs": 0}, "epochs is 0"), ({"lr": -1}, "lr is -1"), ({"input_size": 100}, "input-size is 100"),
-    ({"ema": 1.0}, "ema is 1.0"), ({"scale": (0.5, 1)}, "scale is 0.5 1"), ({"clip_norm": 0}, "clip-norm is 0"),
+    ({"ema": 1.0}, "ema is 1.0"), ({"scale": (0.5, 1)}, "scale is 0.5 1"), ({"stretch": 0.9}, "stretch is 0.9"),
+    ({"clip_norm": 0}, "clip-norm is 0"),
     ({"composition_prob": 1.5}, "composition-prob is 1.5"), ({"freeze_bn_steps": -2}, "freeze-bn-steps is -2"),
     ({"schedule": "onecycle", "warmup_steps": 5}, "warmup-steps"), ({"weight_decay": -1}, "weight-decay is -1"),
     ({"unlabeled_dir": "x"}, "give a teacher"), ({"soc": True}, "soc needs pictures"), ({"mode": "x"}, "mode is x"),

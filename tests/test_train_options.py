@@ -16,7 +16,7 @@ def test_every_option_reaches_the_recipe():
     given = dict(batch_size=3, epoch=5, steps_per_epoch=7, accumulate=2, lr=0.1, backbone_lr=0.2, optimizer="adamw",
                  weight_decay=0.3, schedule="cosine", warmup_steps=4, clip_norm=1.5, freeze_bn_steps=-1, ema=0.9,
                  semantic_scale=1.0, detail_scale=2.0, matte_scale=3.0, input_size=64, background_dir="b",
-                 composition_prob=0.1, semantic_only_dir="s", teacher="t", distill_scale=4.0, feature_scale=5.0,
+                 composition_prob=0.1, stretch=1.3, semantic_only_dir="s", teacher="t", distill_scale=4.0, feature_scale=5.0,
                  unlabeled_dir="u", soc_scale=6.0, mode="scratch-e", precision="bf16", seed=8)
     argv = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     recipe = make_recipe(parse_train_args("", [*START, *argv, "--scale", "1.1", "1.2", "--soc"]))
