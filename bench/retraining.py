@@ -32,6 +32,7 @@ PLAIN, AGAIN = "plain", "plain again"
 WAYS: dict[str, dict] = {
     PLAIN: {},
     "backgrounds composed": {"background_dir": ..., "composition_prob": 0.5},
+    "crops up to whole portraits": {"stretch": 2.0},
     "rough masks too": {"semantic_only_dir": ...},
     "teacher's heads": {"teacher": ..., "feature_scale": 0.0},
     "teacher's heads and features": {"teacher": ...},

@@ -14,7 +14,8 @@ import retraining
 
 def test_ways_without_their_folder_are_left_out_or_refused():
     nothing = dict.fromkeys(retraining.SOURCES)
-    assert list(retraining.chosen(nothing, None)) == ["plain", "weight average", "plain again"]
+    assert list(retraining.chosen(nothing, None)) == ["plain", "crops up to whole portraits", "weight average",
+                                                      "plain again"]
     ways = retraining.chosen(nothing | {"teacher": "t.ckpt"}, ["plain", "teacher's heads"])
     assert ways == {"plain": {}, "teacher's heads": {"teacher": "t.ckpt", "feature_scale": 0.0}}
     for names, said in ((["plain", "plain, then SOC"], "needs --unlabeled-dir"), (["x"], "allowed are plain; "),
