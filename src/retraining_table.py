@@ -105,7 +105,7 @@ def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
                  yerr=[math.nan if line["mse_std"] is None else line["mse_std"] for line in own], capsize=3, label=title)
     axis.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set(ylabel=f"MSE on val, N = {lines[0]['n']}")
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
