@@ -116,7 +116,8 @@ def draw(lines: Sequence[Mapping], path: Path) -> None:
     axis.barh([line["way"] for line in lines], [line["mse"] for line in lines], xerr=[line["mse_std"] for line in lines],
               capsize=3, color=["C1" if line["way"] in FROM_PLAIN else "C0" for line in lines])
     axis.invert_yaxis()
-    axis.set(xlabel=f"MSE on val, N = {lines[0]['n']}; orange: twice as many steps")
+    orange = "; orange: twice as many steps" if any(line["way"] in FROM_PLAIN for line in lines) else ""
+    axis.set(xlabel=f"MSE on val, N = {lines[0]['n']}{orange}")
     write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
