@@ -50,12 +50,12 @@ def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_pa
         if model.config != models[0].config:
             raise ValueError(f"{path} has other widths or residuals than {ckpt_paths[0]}: only copies of one network "
                              "can be averaged")
-    infos = [find_prune_info(path, None) or {} for path in ckpt_paths]
+    infos = [find_prune_info(path, None) or to_prune_info(model.config, source=str(path))
+             for path, model in zip(ckpt_paths, models, strict=True)]
     members = [{"ckpt_path": str(path), "weight": share, **{key: info[key] for key in HISTORY if key in info}}
                for path, share, info in zip(ckpt_paths, shares, infos, strict=True)]
     kept = {key: value for key, value in infos[0].items() if key not in HISTORY}
-    info = {**(kept or to_prune_info(models[0].config, source=str(ckpt_paths[0]))), "average": members}
-    save_model(average(models, shares), output_path, info, half=half)
+    save_model(average(models, shares), output_path, {**kept, "average": members}, half=half)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
