@@ -23,19 +23,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.backdrop import Backdrop, parse_backdrop
-from src.batch import add_output_options, run_pictures, written
-from src.compositing import STILL_KINDS, VIDEO_KINDS, render, save_results
 from src.files import write_json
-from src.openvino_matting import Matting
-from src.preprocess import read_image
+from src.media.backdrop import Backdrop, parse_backdrop
+from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render, save_results
+from src.media.preprocess import read_image
+from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
+from src.media.video_results import TEMPORAL, Look
+from src.media.video_writer import ALPHA_ENCODINGS
+from src.media.webcam import WebcamReader
+from src.media.window import check_window, show
+from src.runtime.matting import Matting
+from src.runtime.pictures import add_output_options, run_pictures, written
+from src.runtime.video import matte_video
 from src.script import provenance, run_script
-from src.video import matte_video
-from src.video_output import TEMPORAL, Look
-from src.video_reader import VIDEO_SUFFIXES, VideoReader
-from src.video_writer import ALPHA_ENCODINGS
-from src.webcam import WebcamReader
-from src.window import check_window, show
 
 
 def say(milliseconds: dict[str, float]) -> str:

@@ -19,21 +19,21 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from src.budget import Budget, fit_budget, search_budget
 from src.checkpoint import load_model, save_model
 from src.complexity import complexity
-from src.criteria import CRITERIA, Scores, filter_scores, taylor_scores
+from src.data.samples import MattingDataset
 from src.files import write_text
-from src.latency_cost import PRECISIONS, LatencyTarget, fit_machine
-from src.matting_dataset import MattingDataset
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.prune_report import draw_widths, pruned_stem, pruning_table
-from src.pruning import check_weights, inherit
-from src.rules import RULES, SCOPES, limit_scope, widths_of
+from src.pruning.budget import Budget, fit_budget, search_budget
+from src.pruning.criteria import CRITERIA, Scores, filter_scores, taylor_scores
+from src.pruning.latency_cost import PRECISIONS, LatencyTarget, fit_machine
+from src.pruning.report import draw_widths, pruned_stem, pruning_table
+from src.pruning.rules import RULES, SCOPES, limit_scope, widths_of
+from src.pruning.slicing import check_weights, inherit
+from src.pruning.stepwise import add_step_options, prune_stepwise, step_recipe
 from src.script import run_script
-from src.stepwise import add_step_options, prune_stepwise, step_recipe
 
 
 class Pruned(NamedTuple):

@@ -29,13 +29,13 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 
-from src.backdrop import parse_backdrop
-from src.compositing import render, write_png
+from src.deploy.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
 from src.files import write_json, write_text
-from src.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
-from src.openvino_matting import Matting
-from src.openvino_network import shared_core
-from src.preprocess import read_image
+from src.media.backdrop import parse_backdrop
+from src.media.compositing import render, write_png
+from src.media.preprocess import read_image
+from src.runtime.matting import Matting
+from src.runtime.network import shared_core
 from src.script import load_script, provenance, run_script
 from src.script import peak_memory as process_peak
 
@@ -83,7 +83,7 @@ def export(ckpt_path: Path, xml_path: Path, *, precision: str = "fp32", plain: b
     if plain:
         openvino.save_model(openvino.convert_model(onnx_path), xml_path, compress_to_fp16=False)
         return xml_path
-    from src.quantise import calibration_pictures
+    from src.deploy.quantise import calibration_pictures
 
     pictures = calibration_pictures() if precision == "int8" else ()
     load_script("convert_openvino").convert_openvino(onnx_path, xml_path, precision=precision, embed=True,

@@ -16,11 +16,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import numpy as np
 from scipy import ndimage
 
+from src.data.layouts import find_pairs, read_pair
+from src.data.samples import make_trimap
+from src.evaluation.metrics import METRICS
+from src.evaluation.predict import load_predictor
 from src.files import write_json, write_text
-from src.layouts import find_pairs, read_pair
-from src.matting_dataset import make_trimap
-from src.metrics import METRICS
-from src.predict import load_predictor
 from src.script import provenance, run_script
 
 SIGMA, HALF = 1.4, 4

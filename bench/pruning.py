@@ -25,23 +25,23 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from main_prune import taylor_batches
-from src.budget import Budget, fit_budget, search_budget
 from src.checkpoint import load_model
 from src.complexity import count_macs, count_params
-from src.costs import macs
-from src.criteria import CRITERIA, Scores, filter_scores, taylor_scores
+from src.data.samples import MattingDataset, find_pairs, read_pair
+from src.evaluation.metrics import mad, mse
 from src.files import write_atomically, write_json, write_text
-from src.latency_cost import profile_cost, search_path
-from src.losses import modnet_losses
-from src.matting_dataset import MattingDataset, find_pairs, read_pair
-from src.metrics import mad, mse
+from src.media.preprocess import normalise
 from src.models.config import MODNetConfig
+from src.models.costs import macs
 from src.models.modnet import MODNet
-from src.preprocess import normalise
-from src.pruning import inherit
-from src.recipe import Recipe, make_optimizer, make_schedule
-from src.rules import paper_widths
+from src.pruning.budget import Budget, fit_budget, search_budget
+from src.pruning.criteria import CRITERIA, Scores, filter_scores, taylor_scores
+from src.pruning.latency_cost import profile_cost, search_path
+from src.pruning.rules import paper_widths
+from src.pruning.slicing import inherit
 from src.script import provenance, run_script
+from src.training.losses import modnet_losses
+from src.training.recipe import Recipe, make_optimizer, make_schedule
 
 Batch = dict[str, torch.Tensor]
 PUBLISHED, RANDOM_INIT = "published code (by position)", "search, random init"

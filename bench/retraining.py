@@ -22,10 +22,10 @@ sys.path[:0] = [str(ROOT)]
 
 from src.files import write_atomically, write_json, write_text
 from src.models.prune_info import read_prune_info
-from src.paper_steps import ONLY_LAST, retrain_step
-from src.recipe import Recipe
+from src.paper.resumable import Steps
+from src.paper.steps import ONLY_LAST, retrain_step
 from src.script import provenance, run_script
-from src.steps import Steps
+from src.training.recipe import Recipe
 
 PLAIN, AGAIN = "plain", "plain again"
 # What a way adds to the recipe of `plain`: fields of `Recipe`; those in SOURCES are given on the command line.

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from src.complexity import count_macs
-from src.criteria import State, l1
 from src.models.channels import CONV, CONV_BN, CONV_IBN, DEPTHWISE, Wire, wires
 from src.models.config import RGB, MODNetConfig
 from src.models.modnet import IBNorm, MODNet
-from src.pruning import strongest
+from src.pruning.criteria import State, l1
+from src.pruning.slicing import strongest
 
 # Without a bound, global pruning asks for all channels of some layers, and Torch-Pruning then leaves those layers whole.
 MAX_RATIO, GRID, CLOSE = 0.9, 20, 0.0025

@@ -18,13 +18,13 @@ sys.path[:0] = [str(ROOT)]
 import cv2
 import numpy as np
 
+from src.evaluation.metrics import dtssd, mse
 from src.files import write_json
 from src.generate_portraits import compose, portrait_layers
-from src.metrics import dtssd, mse
-from src.openvino_matting import Matting
+from src.media.video_reader import Frame, VideoReader
+from src.runtime.matting import Matting
+from src.runtime.temporal import flicker, one_frame_delay
 from src.script import provenance, run_script
-from src.temporal import flicker, one_frame_delay
-from src.video_reader import Frame, VideoReader
 
 
 def swaying_portrait(seed: int, count: int, *, noise: float = 3.0) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -4,7 +4,7 @@
 
 times the data path alone; `--network` also whole training steps (by default where there is a GPU). Writes
 `result/training_bench.json` and `.md`. The published data path is written anew after what MODNet-ModelCompression's
-`src/matting_dataset.py` does: in every epoch it decodes both files with Pillow, squeezes them to a square, draws a trimap by
+`src/data/samples.py` does: in every epoch it decodes both files with Pillow, squeezes them to a square, draws a trimap by
 repeated dilation and erosion, and converts; it does not augment. Ours is timed as it trains, with crops, colours, blur,
 noise and JPEG; and as `Squeezed`, which puts out what the published one does.
 """
@@ -27,19 +27,19 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as TF
 
-from src.batches import Batches, make_loader
 from src.checkpoint import load_model
+from src.data.batches import Batches, make_loader
+from src.data.layouts import find_pairs, read_pair
+from src.data.samples import MattingDataset, make_trimap
 from src.files import write_json, write_text
 from src.generate_portraits import generate_data_set
-from src.layouts import find_pairs, read_pair
-from src.losses import modnet_losses
-from src.matting_dataset import MattingDataset, make_trimap
+from src.media.preprocess import normalise
 from src.models.modnet import MODNet
-from src.preprocess import normalise
-from src.recipe import Recipe
 from src.script import provenance, run_script, torch_device
-from src.train_state import start_state
-from src.train_step import train_epoch
+from src.training.losses import modnet_losses
+from src.training.recipe import Recipe
+from src.training.state import start_state
+from src.training.step import train_epoch
 
 PUBLISHED, OURS, SQUEEZED = "published", "ours, with augmentation", "ours, same outputs as published"
 

@@ -25,16 +25,16 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 
-from src.backdrop import parse_backdrop
 from src.files import write_json
-from src.openvino_matting import Matting
-from src.openvino_network import import_openvino
+from src.media.backdrop import parse_backdrop
+from src.media.video_reader import Frame, Sound, VideoInfo, VideoReader
+from src.media.video_results import Look
+from src.media.video_writer import VideoWriter, opaque_encoding
+from src.runtime.matting import Matting
+from src.runtime.network import import_openvino
+from src.runtime.video import matte_video
 from src.script import peak_memory as process_peak
 from src.script import provenance, run_script
-from src.video import matte_video
-from src.video_output import Look
-from src.video_reader import Frame, Sound, VideoInfo, VideoReader
-from src.video_writer import VideoWriter, opaque_encoding
 
 HEIGHT, WIDTH = 96, 160
 

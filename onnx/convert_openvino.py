@@ -22,11 +22,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np
 
-from src.embedded_input import embed_input, embedded_info
-from src.narrow_convolution import pair_columns
-from src.openvino_network import fixed_size, import_openvino, last_line, shared_core
-from src.preprocess import normalise
-from src.quantise import calibration_pictures, quantise
+from src.deploy.embedded_input import embed_input, embedded_info
+from src.deploy.narrow_convolution import pair_columns
+from src.deploy.quantise import calibration_pictures, quantise
+from src.media.preprocess import normalise
+from src.runtime.network import fixed_size, import_openvino, last_line, shared_core
 from src.script import run_script
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import load_model
-from src.deploy_graph import MatteOnly, deploy
+from src.deploy.graph import MatteOnly, deploy
 from src.files import moved_into_place
 from src.models.config import STRIDE
 from src.script import run_script

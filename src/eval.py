@@ -15,13 +15,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from src.errors import DEFAULT_METRICS, UNKNOWN, errors_of
-from src.eval_report import compare_table, error_names, format_error, labels, write_comparison, write_report
-from src.eval_sheet import write_sheet
-from src.matting_dataset import find_pairs
-from src.metrics import METRICS
+from src.data.samples import find_pairs
+from src.evaluation.evaluate import DEFAULT_METRICS, UNKNOWN, errors_of
+from src.evaluation.metrics import METRICS
+from src.evaluation.predict import load_predictor, predict_alpha
+from src.evaluation.report import compare_table, error_names, format_error, labels, write_comparison, write_report
+from src.evaluation.sheet import write_sheet
 from src.models.modnet import MODNet
-from src.predict import load_predictor, predict_alpha
 from src.script import run_script, torch_device
 
 

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from src.data.portraits.clothes import draw_clothes, draw_neck
+from src.data.portraits.face import draw_face, draw_head, random_skin
+from src.data.portraits.hair import draw_hair_before, draw_hair_behind, random_hair
+from src.data.portraits.scenery import draw_backdrop, noise, ramp
+from src.data.portraits.sketch import Sketch
 from src.files import write_atomically, write_json
-from src.portraits.backdrop import draw_backdrop, noise, ramp
-from src.portraits.clothes import draw_clothes, draw_neck
-from src.portraits.face import draw_face, draw_head, random_skin
-from src.portraits.hair import draw_hair_before, draw_hair_behind, random_hair
-from src.portraits.sketch import Sketch
 from src.script import run_script
 
 MIN_SIDE = 64

@@ -14,13 +14,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from src.backdrop import Backdrop, parse_backdrop
-from src.batch import add_output_options, run_pictures, written
 from src.checkpoint import load_model
-from src.compositing import STILL_KINDS, save_results
+from src.evaluation.predict import predict_alpha
+from src.media.backdrop import Backdrop, parse_backdrop
+from src.media.compositing import STILL_KINDS, save_results
+from src.media.preprocess import read_image
 from src.models.modnet import MODNet
-from src.predict import predict_alpha
-from src.preprocess import read_image
+from src.runtime.pictures import add_output_options, run_pictures, written
 from src.script import run_script, torch_device
 
 

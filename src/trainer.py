@@ -21,21 +21,21 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 from torch.utils.data import DataLoader
 
-from src.batches import Batches
 from src.checkpoint import find_prune_info, load_backbone, load_model, save_model
-from src.distributed import join, leave, rank
-from src.matting_dataset import CACHE_DIR, has_split
+from src.data.batches import Batches
+from src.data.samples import CACHE_DIR, has_split
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.modes import apply_mode
-from src.recipe import Recipe
 from src.script import run_script, torch_device
-from src.train_data import load_training, make_batches, make_dataset
-from src.train_log import open_tensorboard, write_log, write_scalars
-from src.train_options import make_recipe, parse_train_args
-from src.train_state import TrainState, restore, save_train_state, start_state
-from src.train_step import train_epoch
-from src.validate import validate
+from src.training.distributed import join, leave, rank
+from src.training.loading import load_training, make_batches, make_dataset
+from src.training.log import open_tensorboard, write_log, write_scalars
+from src.training.modes import apply_mode
+from src.training.options import make_recipe, parse_train_args
+from src.training.recipe import Recipe
+from src.training.state import TrainState, restore, save_train_state, start_state
+from src.training.step import train_epoch
+from src.training.validate import validate
 
 # What the best checkpoint is chosen by; the second where only semantics are trained.
 SCORES = ("val_mse", "val_semantic")

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from src.checkpoint import load_model, save_model
+from src.data.samples import find_pairs, read_pair
 from src.eval import evaluate, evaluate_files, main, parse_args
-from src.eval_report import format_error
-from src.matting_dataset import find_pairs, read_pair
+from src.evaluation.predict import load_predictor, predict_alpha
+from src.evaluation.report import format_error
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.predict import load_predictor, predict_alpha
 from src.script import run_script
 from tests.conftest import randomise, run, tiny_config
 

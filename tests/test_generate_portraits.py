@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.portraits.hair import STYLES, strand
+from src.data.portraits.sketch import Sketch, ellipse
+from src.data.samples import find_pairs, read_pair
 from src.generate_portraits import compose, generate_data_set, generate_portrait, portrait_layers
-from src.matting_dataset import find_pairs, read_pair
-from src.portraits.hair import STYLES, strand
-from src.portraits.sketch import Sketch, ellipse
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = range(6)

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from src.compositing import composite
-from src.foreground import estimate_foreground
+from src.evaluation.predict import predict_alpha
 from src.infer import main, parse_args
-from src.predict import predict_alpha
-from src.preprocess import read_image
+from src.media.compositing import composite
+from src.media.foreground import estimate_foreground
+from src.media.preprocess import read_image
 from src.script import run_script
 from tests.conftest import ROOT, run, write_noise
 

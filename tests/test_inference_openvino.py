@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("openvino")
 
-import src.openvino_network
+import src.runtime.network
 from inference_openvino import Matting, main, mode_of, video_kinds
 from src.checkpoint import load_model
-from src.openvino_network import shared_core
-from src.predict import predict_alpha
-from src.preprocess import read_image, to_alpha, to_byte_input, to_fixed_input
+from src.evaluation.predict import predict_alpha
+from src.media.preprocess import read_image, to_alpha, to_byte_input, to_fixed_input
+from src.runtime.network import shared_core
 from src.script import run_script
 from tests.conftest import ROOT, run, write_noise
 
@@ -108,7 +108,7 @@ def test_a_network_with_pre_processing_inside_gives_the_same_alpha_and_a_false_o
         tmp_path: Path, tiny_xml: dict[str, Path], picture: Path, capsys: pytest.CaptureFixture) -> None:
     import openvino
 
-    from src.embedded_input import embed_input
+    from src.deploy.embedded_input import embed_input
 
     image = read_image(picture)
     whole = slice(None), slice(None)
@@ -139,7 +139,7 @@ def test_a_network_fixed_to_a_size_gives_the_same_alpha_and_fits_other_pictures_
         tmp_path: Path, tiny_xml: dict[str, Path], picture: Path) -> None:
     import openvino
 
-    from src.embedded_input import embed_input
+    from src.deploy.embedded_input import embed_input
 
     openvino.save_model(embed_input(shared_core().read_model(tiny_xml["free"])), str(tmp_path / "e.xml"),
                         compress_to_fp16=False)
@@ -165,7 +165,7 @@ def test_the_python_door_refuses_other_arrays(tiny_xml: dict[str, Path]) -> None
 def test_the_shipped_model_is_the_default_and_int8_comes_first(
         tmp_path: Path, tiny_xml: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     shipped = tuple(tmp_path / f"pruned_modnet_{precision}.xml" for precision in ("int8", "fp16"))
-    monkeypatch.setattr(src.openvino_network, "SHIPPED", shipped)
+    monkeypatch.setattr(src.runtime.network, "SHIPPED", shipped)
     line = error_of(capsys)
     assert line.startswith("error: no OpenVINO model at ") and "give --model-path" in line
     for path in reversed(shipped):

@@ -6,7 +6,7 @@ import torch
 
 from main_prune import main
 from src.checkpoint import load_model, save_model
-from src.costs import linear_macs, macs
+from src.models.costs import linear_macs, macs
 from src.models.prune_info import PUBLISHED_KEYS, from_prune_info, to_prune_info
 from tests.conftest import run, upstream_state
 
@@ -138,8 +138,8 @@ def test_a_search_without_target_or_by_rule_paper_is_refused(dense_ckpt, capsys,
 
 def test_a_latency_target_is_met_and_said(dense_ckpt, tmp_path, monkeypatch, capsys):
     pytest.importorskip("openvino")
-    monkeypatch.setattr("src.latency_cost.profile_cost", lambda config, **options: linear_macs())
-    monkeypatch.setattr("src.latency_cost.measure_ms", lambda config, **options: macs(config) / 1e8)
+    monkeypatch.setattr("src.pruning.latency_cost.profile_cost", lambda config, **options: linear_macs())
+    monkeypatch.setattr("src.pruning.latency_cost.measure_ms", lambda config, **options: macs(config) / 1e8)
     args = ["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path)]
     assert main([*args, "--target-latency", "40", "--threads", "1"]) == 0
     info = json.loads((tmp_path / "modnet_p_latency_40ms_1_threads_fp32_tied.json").read_text())

@@ -9,7 +9,7 @@ from src.generate_portraits import generate_data_set
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.report import counts_table, latency_table
+from src.paper.report import counts_table, latency_table
 from tests.conftest import randomise, run
 
 pytest.importorskip("onnx", minversion="1.0")

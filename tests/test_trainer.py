@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from src import train_step, trainer
+from src import trainer
 from src.checkpoint import load_model, save_model
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.recipe import Recipe
 from src.trainer import train
+from src.training import step as train_step
+from src.training.recipe import Recipe
 from tests.conftest import ROOT, randomise, run, tiny_config
 
 RECIPE = Recipe(epochs=3, batch_size=2, lr=0.01, input_size=64, optimizer="adamw", schedule="onecycle")

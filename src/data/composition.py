@@ -1,0 +1,89 @@
+"""Foregrounds on other backgrounds: their colours without the old background in them, and the composition."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from src.data.augment import jitter_colours, random_window, resize_square
+from src.data.layouts import find_images
+from src.files import write_atomically
+from src.media.foreground import multi_level
+from src.media.preprocess import read_image
+
+
+def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours of the foreground where `alpha` is neither 0 nor 255, in order of rows: (n, 3) uint8.
+
+    Elsewhere the picture itself is the foreground, or there is none. `image` (H, W, 3) and `alpha` (H, W) are uint8.
+    """
+    soft = (alpha > 0) & (alpha < 255)
+    if not soft.any():
+        return np.empty((0, 3), np.uint8)
+    return multi_level(image, alpha / 255)[soft]
+
+
+def file_key(paths: Iterable[Path], *more: object) -> str:
+    """A name that changes with the place, size or time of any file, and with `more`."""
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(repr((stats, *more)).encode()).hexdigest()[:32]
+
+
+def cached_colours(paths: tuple[Path, Path], image: np.ndarray, alpha: np.ndarray, cache_dir: Path) -> np.ndarray:
+    """`foreground_colours` of the picture and alpha read from `paths`, from a file in `cache_dir` after the first time."""
+    path = cache_dir / f"{file_key(paths, alpha.shape)}.npy"
+    expected = int(((alpha > 0) & (alpha < 255)).sum())
+    try:
+        colours = np.load(path)
+        if colours.shape == (expected, 3) and colours.dtype == np.uint8:
+            return colours
+    except (OSError, ValueError, EOFError):
+        pass
+    colours = foreground_colours(image, alpha)
+    write_atomically(path, lambda to: np.save(to, colours))
+    return colours
+
+
+def put_on(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Foreground over background, both (H, W, 3) uint8, by alpha (H, W) uint8: F a + B (1 - a), rounded."""
+    weight = (alpha.astype(np.float32) / 255)[..., None]
+    mixed = background + weight * (foreground.astype(np.float32) - background)
+    return np.rint(mixed).astype(np.uint8)
+
+
+class Backgrounds:
+    """Pictures of a folder, shrunk to what training needs and kept in memory from the first time on."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        """`size` is the side of training crops. Raises `FileNotFoundError`, or `ValueError` for an empty folder."""
+        self.paths, self.size = find_images(folder), size
+        self._cache: dict[int, np.ndarray] = {}
+
+    def load(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        if index not in self._cache:
+            image = read_image(self.paths[index])
+            shrink = 1.5 * self.size / min(image.shape[:2])
+            if shrink < 1:
+                to = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
+                image = cv2.resize(image, to, interpolation=cv2.INTER_AREA)
+            self._cache[index] = image
+        return self._cache[index]
+
+    def load_all(self) -> None:
+        """Reads every picture now, so that processes forked later share them."""
+        for index in range(len(self.paths)):
+            self.load(index)
+
+    def draw(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        """A random part of a random picture as (side, side, 3) uint8: mirrored, recoloured, out of focus by chance."""
+        image = self.load(int(rng.integers(len(self.paths))))
+        rows, columns = random_window(*image.shape[:2], rng, (1.0, 2.5))
+        image = resize_square(np.ascontiguousarray(image[rows, columns]), side)
+        if rng.random() < 0.5:
+            image = np.ascontiguousarray(image[:, ::-1])
+        image = jitter_colours(image, rng)
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, side / 100 + 0.5)) if rng.random() < 0.3 else image

@@ -1,0 +1,159 @@
+"""INT8 by post-training quantisation (NNCF), and which layers stay in float."""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from src.media.preprocess import REF_SIZE, area_resize, list_images, normalise, read_image, to_byte_input
+from src.runtime.network import shared_core
+from src.script import ROOT
+
+if TYPE_CHECKING:
+    from openvino import Model, Output
+
+SAMPLE = ROOT / "data"
+# More pictures cost time and move the ranges little.
+MOST_PICTURES = 40
+# The ranking of the layers by what they cost in accuracy needs a look at few.
+RANKED_PICTURES = 6
+MOST_IN_FLOAT = 2 / 3
+QUANTISED = ("Convolution", "GroupConvolution", "MatMul")
+# `/model/hr_branch/conv_hr2x/conv_hr2x.0/layers/...` -> `hr_branch/conv_hr2x/conv_hr2x.0`, as the ONNX export names layers.
+MODULE = re.compile(r"(features\.\d+|(?:lr|hr|f)_branch/\w+(?:/\w+\.\d+)?)(?=/)")
+
+
+class Quantised(NamedTuple):
+    """An INT8 network, the mean absolute difference of its mattes from the float ones on the calibration pictures, and
+    the groups of layers that stayed in float."""
+
+    model: Model
+    mad: float
+    in_float: list[str]
+
+
+def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_SIZE) -> list[np.ndarray]:
+    """Pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most 40, evenly spread over its sorted names),
+    or of the shipped sample.
+
+    The sample is two pictures; each is shown whole and as four crops of three quarters, each mirrored too, in three
+    brightnesses by turns: 20 in all. Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and for a
+    file that is none.
+    """
+    files = list_images(calib_dir) if calib_dir else [SAMPLE / "img.jpg", SAMPLE / "img2.jpg"]
+    if not files:
+        raise ValueError(f"no pictures in calib-dir {calib_dir}")
+    spread = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_PICTURES)).astype(int))]
+    pictures = [read_image(path) for path in tqdm(spread, desc="read", unit="picture", disable=None)]
+    if not calib_dir:
+        pictures = [version for picture in pictures for version in augmented(picture)]
+    return [to_byte_input(picture, ref_size)[0] for picture in pictures]
+
+
+def augmented(picture: np.ndarray) -> list[np.ndarray]:
+    """Ten versions of a picture (H, W, 3) uint8: crops, mirrored, darker and brighter."""
+    height, width = (3 * side // 4 for side in picture.shape[:2])
+    crops = [picture, picture[:height], picture[-height:], picture[:, :width], picture[:, -width:]]
+    mirrored = crops + [crop[:, ::-1] for crop in crops]
+    return [np.clip(np.rint(version * (0.7, 1.0, 1.3)[number % 3]), 0, 255).astype(np.uint8)
+            for number, version in enumerate(mirrored)]
+
+
+def mattes(model: Model, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a network of floats (N, 3, H, W) gives for each picture, computed in float32 where it is not INT8."""
+    network = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [network([_batch(model, picture)])[0].copy() for picture in pictures]
+
+
+def _batch(model: Model, picture: np.ndarray) -> np.ndarray:
+    shape = model.input(0).partial_shape
+    if shape.is_static:
+        picture = np.rint(area_resize(picture, *(shape[i].get_length() for i in (2, 3)))).astype(np.uint8)
+    return normalise(picture)[None]
+
+
+def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """Mean absolute difference, the mean over pictures."""
+    return float(np.mean([np.abs(a - b).mean() for a, b in zip(found, expected, strict=True)]))
+
+
+def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | None = None) -> Quantised:
+    """`model`, a matting network of floats, in INT8, calibrated on `pictures` (H, W, 3) uint8.
+
+    With `max_drop`, groups of layers go back to float, those whose float helps the most first (1, 2, 4, ... of them), until
+    the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough.
+    """
+    expected = mattes(model, pictures)
+    found = _quantise(model, pictures, [])
+    mad = difference(mattes(found, pictures), expected)
+    if max_drop is None or mad <= max_drop:
+        return Quantised(found, mad, [])
+    groups = layer_groups(found)
+    ranked, count = rank(found, model, groups, pictures, expected), 1
+    while count <= MOST_IN_FLOAT * len(groups):
+        found = _quantise(model, pictures, ranked[:count])
+        mad = difference(mattes(found, pictures), expected)
+        if mad <= max_drop:
+            return Quantised(found, mad, ranked[:count])
+        count *= 2
+    raise ValueError(f"max-drop is {max_drop:g}, but with {count // 2} of {len(groups)} groups of layers in float the "
+                     f"mattes still differ by {mad:.2e}: allow more, or take precision fp16")
+
+
+def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str]) -> Model:
+    import nncf
+
+    nncf.set_log_level(40)
+    data = nncf.Dataset(list(pictures), lambda picture: _batch(model, picture))
+    scope = nncf.IgnoredScope(patterns=[f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float], validate=False)
+    return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope)
+
+
+def layer_groups(model: Model) -> dict[str, list[str]]:
+    """The names of the quantised convolutions and linear layers by the module that they belong to."""
+    groups: dict[str, list[str]] = {}
+    for op in model.get_ordered_ops():
+        if op.get_type_name() in QUANTISED and op.input_value(1).get_node().get_type_name() != "Constant":
+            name = op.get_friendly_name()
+            module = MODULE.search(name)
+            groups.setdefault(module[1] if module else name, []).append(name)
+    return groups
+
+
+def rank(quantised: Model, model: Model, groups: dict[str, list[str]], pictures: Sequence[np.ndarray],
+         expected: Sequence[np.ndarray]) -> list[str]:
+    """The groups, the one first whose return to float brings the mattes nearest to `expected`."""
+    few = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), RANKED_PICTURES)).astype(int))
+    left = {}
+    for group in tqdm(groups, desc="rank layers", unit="group", disable=None):
+        found = mattes(returned_to_float(quantised, model, groups[group]), [pictures[i] for i in few])
+        left[group] = difference(found, [expected[i] for i in few])
+    return sorted(left, key=left.__getitem__)
+
+
+def returned_to_float(quantised: Model, model: Model, names: list[str]) -> Model:
+    """A copy of `quantised` whose layers of these names compute as those of `model` do."""
+    copy = quantised.clone()
+    before = {op.get_friendly_name(): op for op in model.clone().get_ops()}
+    for op in copy.get_ordered_ops():
+        if op.get_friendly_name() in names:
+            op.input(0).replace_source_output(_unquantised(op.input_value(0)))
+            op.input(1).replace_source_output(before[op.get_friendly_name()].input_value(1))
+    copy.validate_nodes_and_infer_types()
+    return copy
+
+
+def _unquantised(value: Output) -> Output:
+    """`value` before it was quantised, also where that was before a concat."""
+    from openvino import opset13
+
+    node = value.get_node()
+    if node.get_type_name() == "FakeQuantize":
+        return node.input_value(0)
+    if node.get_type_name() == "Concat":
+        return opset13.concat([_unquantised(part) for part in node.input_values()], node.get_attributes()["axis"]).output(0)
+    return value

@@ -1,0 +1,68 @@
+"""Errors of mattes over a data set."""
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from tqdm import tqdm
+
+from src.data.samples import Pair, make_trimap, read_pair
+from src.evaluation.metrics import METRICS
+from src.evaluation.predict import Predict
+
+DEFAULT_METRICS = ("mse", "mad")
+UNKNOWN = "_unknown"
+_AHEAD = 2
+
+
+def read_ahead(pairs: Sequence[Pair]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What `read_pair` gives for each pair, in order; the next ones are decoded while the caller works."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future] = deque()
+        for pair in pairs:
+            waiting.append(pool.submit(read_pair, pair))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        for read in waiting:
+            yield read.result()
+
+
+def matte_errors(pred_alpha: np.ndarray, true_alpha: np.ndarray, metrics: Sequence[str] = DEFAULT_METRICS, *,
+                 region: np.ndarray | None = None) -> dict[str, float | None]:
+    """Each of `metrics` over the whole picture, then `<metric>_unknown` over `region` (H, W) bool if there is one; `None`
+    where a mean has no pixels."""
+    errors = {name: METRICS[name](pred_alpha, true_alpha) for name in metrics}
+    if region is not None:
+        within = {name: METRICS[name](pred_alpha, true_alpha, region=region) for name in metrics}
+        # A mean over no pixels is NaN, which JSON does not know.
+        errors |= {name + UNKNOWN: None if math.isnan(value) and not region.any() else value
+                   for name, value in within.items()}
+    return errors
+
+
+def summarise(rows: list[dict]) -> dict:
+    """Mean of each error over the images that have it, their number `n`, and the `images` themselves."""
+    columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0] if name != "name"}
+    means = {name: statistics.fmean(values) if values else None for name, values in columns.items()}
+    return {**means, "n": len(rows), "images": rows}
+
+
+def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metrics: Sequence[str] = DEFAULT_METRICS,
+              unknown_width: int | None = None, title: str = "eval", progress: bool = True) -> dict[str, dict]:
+    """For each predictor what `summarise` says of its mattes of `pairs`, at their original size; each file is read once.
+
+    `unknown_width` also measures within that many pixels of every pixel that is not fully 0 or 1 in the true alpha.
+    Raises `ValueError` naming a pair that cannot be read or does not fit.
+    """
+    rows: dict[str, list[dict]] = {name: [] for name in predictors}
+    bar = tqdm(pairs, desc=title, leave=False, disable=not progress)
+    for pair, (image, true_alpha) in zip(bar, read_ahead(pairs), strict=True):
+        region = None if unknown_width is None else make_trimap(true_alpha, unknown_width) == 0.5
+        for name, predict in predictors.items():
+            errors = matte_errors(predict(image), true_alpha, metrics, region=region)
+            rows[name].append({"name": pair.image.name, **errors})
+    return {name: summarise(found) for name, found in rows.items()}

@@ -1,0 +1,44 @@
+"""One picture through a network, by the published evaluation protocol."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from src.checkpoint import load_model
+from src.media.preprocess import REF_SIZE, to_alpha, to_input
+from src.models.modnet import MODNet
+
+# A picture (H, W, 3) uint8 RGB to its alpha (H, W) float32 in [0, 1].
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@torch.inference_mode()
+def predict_alpha(model: MODNet, image: np.ndarray, *, ref_size: int = REF_SIZE) -> np.ndarray:
+    """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB; runs where the model's weights are."""
+    device = next(model.parameters()).device
+    _, _, matte = model(torch.from_numpy(to_input(image, ref_size)).to(device), inference=True)
+    return to_alpha(matte.float().cpu().numpy(), *image.shape[:2])
+
+
+def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = "cpu") -> Predict:
+    """What makes alphas by the checkpoint at `path`, or, if it ends in .xml, by that OpenVINO IR on the CPU in float32.
+
+    Raises `FileNotFoundError` or `ValueError` naming the file.
+    """
+    if path.suffix != ".xml":
+        return functools.partial(predict_alpha, load_model(path, prune_info, device))
+    if prune_info is not None:
+        raise ValueError(f"{path} is an OpenVINO model, which takes no pruning JSON: leave --prune-info out")
+    from src.runtime.matting import Matting
+
+    matting = Matting(path)
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        # Not `Matting.alpha`, which enlarges a matte smoothly, where the protocol repeats pixels.
+        return to_alpha(matting.finish(matting.start(image))[None, None], *image.shape[:2])
+
+    return predict

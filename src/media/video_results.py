@@ -1,0 +1,99 @@
+"""The files that a video becomes: which, how encoded, whole or not at all. No torch here."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from src.files import moved_into_place
+from src.media.backdrop import Backdrop
+from src.media.video_reader import Frame, Sound, VideoReader
+from src.media.video_writer import ALPHA_ENCODINGS, Encoding, VideoWriter, opaque_encoding
+from src.media.webcam import WebcamReader
+
+TEMPORAL = ("none", "ofd")
+Item = tuple[Frame, object] | Sound
+
+
+class Look(NamedTuple):
+    """What is written of a video."""
+
+    save: Sequence[str]                 # of `src.media.compositing.KINDS`
+    backdrop: Backdrop
+    foreground: str = "fast"            # of `src.media.foreground.METHODS`
+    alpha_video: str = "prores"         # how a cut-out is written, of ALPHA_ENCODINGS
+    temporal: str = "none"              # of TEMPORAL
+
+
+def encoding_of(kind: str, look: Look) -> Encoding:
+    """How videos of `kind` are written."""
+    return ALPHA_ENCODINGS[look.alpha_video] if kind == "cutout" else opaque_encoding()
+
+
+def result_paths(reader: VideoReader | WebcamReader, output_dir: Path, look: Look) -> dict[str, Path]:
+    """Where each kind goes."""
+    stem = Path(reader.path).stem
+    return {kind: output_dir / f"{stem}_{kind}{encoding_of(kind, look).suffix}" for kind in look.save}
+
+
+class VideoFiles:
+    """The files of one video, opened when the first pictures say how large they are."""
+
+    def __init__(self, parts: dict[str, Path], paths: dict[str, Path], reader: VideoReader | WebcamReader,
+                 look: Look) -> None:
+        self._parts, self._paths, self._reader, self._look = parts, paths, reader, look
+        self._writers: dict[str, VideoWriter] = {}
+        self._early: list[Sound] = []
+
+    def write(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The last stage: writes each (frame, pictures by kind) and each sound, and hands the former on."""
+        for item in items:
+            if isinstance(item, Sound):
+                self._hear(item)
+                continue
+            frame, pictures = item
+            if not self._writers:
+                self._open(pictures)
+            for kind, writer in self._writers.items():
+                writer.write(pictures[kind], frame.pts, frame.duration)
+            yield item
+        for writer in self._writers.values():
+            writer.close()
+
+    def _hear(self, sound: Sound) -> None:
+        if not self._writers:
+            self._early.append(sound)
+        for writer in self._writers.values():
+            writer.write_sound(sound)
+
+    def _open(self, pictures: dict[str, np.ndarray]) -> None:
+        for kind, part in self._parts.items():
+            height, width = pictures[kind].shape[:2]
+            writer = VideoWriter(part, encoding_of(kind, self._look), self._reader.info, width=width, height=height,
+                                 sound=kind != "alpha", shown=self._paths[kind])
+            self._writers[kind] = writer
+            if writer.sound_left_out:
+                self._reader.remarks.append(f"{self._paths[kind]}: sound left out, {writer.sound_left_out}")
+        for sound in self._early:
+            self._hear(sound)
+
+    def abandon(self) -> None:
+        """Closes the files as they are."""
+        for writer in self._writers.values():
+            writer.abandon()
+
+
+@contextlib.contextmanager
+def writing(paths: dict[str, Path], reader: VideoReader | WebcamReader, look: Look) -> Iterator[VideoFiles]:
+    """Files that are at `paths`, whole, when the block ends, or none of them if it raises."""
+    with contextlib.ExitStack() as stack:
+        parts = {kind: stack.enter_context(moved_into_place(path)) for kind, path in paths.items()}
+        files = VideoFiles(parts, paths, reader, look)
+        try:
+            yield files
+        except BaseException:
+            files.abandon()
+            raise

@@ -1,0 +1,64 @@
+"""Steps of a pipeline that are not done again while their inputs and outputs are what they were."""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from src.files import write_json
+from src.media.preprocess import IMAGE_SUFFIXES
+
+
+def fingerprint(value: object) -> object:
+    """Something that JSON can hold and that changes with `value`: a file by its bytes, a folder by its pictures' sizes
+    and times, a dataclass by its fields."""
+    if isinstance(value, Path) and value.is_dir():
+        pictures = sorted(path for path in value.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
+        return hashlib.sha256(repr(stats).encode()).hexdigest()
+    if isinstance(value, Path):
+        return hashlib.sha256(value.read_bytes()).hexdigest() if value.is_file() else str(value)
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
+class Steps:
+    """Named steps whose inputs and results are kept in `steps.json` in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / "steps.json"
+        self._done: dict[str, dict] = json.loads(self._path.read_text()) if self._path.is_file() else {}
+
+    def run(self, name: str, work: Callable[[], dict | None], *, inputs: Sequence[object],
+            outputs: Sequence[Path]) -> dict:
+        """Calls `work` unless it was done with the same inputs and its outputs are there; its result either way."""
+        marks = json.loads(json.dumps([fingerprint(value) for value in inputs]))
+        entry = self._done.get(name, {})
+        if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
+            print(f"{name}: already done", flush=True)
+            return entry["result"]
+        print(f"{name} ...", flush=True)
+        if entry.get("inputs") != marks:
+            entry = {"inputs": marks, "begun": False}
+        self._done[name] = entry | {"begun_before": entry.get("begun", False), "begun": True}
+        self._save()
+        start = time.perf_counter()
+        result = work() or {}
+        self._done[name] = {"inputs": marks, "result": result, "seconds": time.perf_counter() - start}
+        self._save()
+        print(f"{name}: {self._done[name]['seconds']:.0f} s", flush=True)
+        return result
+
+    def was_started(self, name: str) -> bool:
+        """Inside `work`: whether the same step, with the same inputs, was begun earlier and not finished."""
+        return self._done[name].get("begun_before", False)
+
+    def seconds(self) -> dict[str, float]:
+        """How long each step took when it was done."""
+        return {name: entry["seconds"] for name, entry in self._done.items() if "seconds" in entry}
+
+    def _save(self) -> None:
+        write_json(self._path, self._done)

@@ -1,0 +1,156 @@
+"""The paper's third table: fine-tuned against trained from scratch, the whole network cut or its encoder left as it is."""
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from src.data.layouts import has_split
+from src.files import write_atomically, write_json, write_text
+from src.models.costs import macs
+from src.models.prune_info import from_prune_info, read_prune_info
+from src.paper.report import PAPER
+from src.paper.resumable import Steps
+from src.paper.steps import ONLY_LAST, prune_step, retrain_step
+from src.pruning.budget import Budget
+from src.script import provenance
+from src.training.recipe import MODES, Recipe
+
+# Name of a network: how it is pruned; the ones that say `same_macs` are cut to the multiply-accumulates of the first.
+NETWORKS: dict[str, dict] = {
+    "rule paper, whole network": {"rule": "paper", "scope": "whole"},
+    "rule tied, whole network": {"rule": "tied", "scope": "whole", "same_macs": True},
+    "search, whole network": {"rule": "tied", "scope": "whole", "same_macs": True, "search": True},
+    "rule paper, encoder left": {"rule": "paper", "scope": "branches"},
+    "rule tied, encoder left": {"rule": "tied", "scope": "branches"}}
+# MSE on PPM-100: fine-tuned, from scratch.
+PAPER_ROWS = (("published, whole network", "0.018632", "0.016826"), ("published, encoder left", "0.018291", "0.015588"))
+TITLES = {"finetune": "fine-tuned", "scratch-e": "scratch-E", "scratch-b": "scratch-B"}
+
+
+def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: float) -> dict[str, Path]:
+    """Checkpoints of `NETWORKS`, by name."""
+    paths: dict[str, Path] = {}
+    for name, how in NETWORKS.items():
+        options, budget = dict(how), None
+        if options.pop("same_macs", False):
+            first = next(iter(paths.values()))
+            budget = Budget(macs=macs(from_prune_info(read_prune_info(first.with_suffix(".json")))))
+        path = steps.folder / f"{name.replace(', ', '_').replace(' ', '_')}.ckpt"
+        paths[name] = prune_step(steps, f"prune: {name}", ckpt_path, path, ratio=ratio, threshold=threshold,
+                                 budget=budget, **options)
+    return paths
+
+
+def train_networks(steps: Steps, networks: Mapping[str, Path], data_dir: Path, recipe: Recipe, *, seeds: Sequence[int],
+                   workers: int, device: str, limit: int | None) -> Iterator[dict]:
+    """A row for each network, mode and seed; the seeds one after the other, so that a run cut short has whole tables."""
+    for seed in seeds:
+        for (name, pruned), mode in ((item, mode) for item in networks.items() for mode in MODES):
+            stem = steps.folder / f"{pruned.stem}_{mode}_seed{seed}"
+            # Judged after the last epoch, not after the best: nothing is chosen by the pictures that judge.
+            best = retrain_step(steps, f"train: {name}, {TITLES[mode]}, seed {seed}", pruned, data_dir,
+                                dataclasses.replace(recipe, mode=mode, seed=seed), stem=stem, workers=workers,
+                                device=device, val_every=ONLY_LAST, val_limit=limit)
+            Path(f"{stem}_resume.pt").unlink(missing_ok=True)
+            info = read_prune_info(best.with_suffix(".json"))
+            done, counts = info["training"], info["counts"]["after"]
+            yield {"network": name, "mode": mode, "seed": seed, "epochs": done["epochs"], "steps": done["step"],
+                   "mse": done["val_mse"], "mad": done["val_mad"], "n": done["val_n"], **counts}
+
+
+def summary(rows: Sequence[Mapping]) -> list[dict]:
+    """For each network and mode the mean and standard deviation of MSE and MAD over the seeds."""
+    lines = []
+    for network, mode in dict.fromkeys((row["network"], row["mode"]) for row in rows):
+        runs = [row for row in rows if (row["network"], row["mode"]) == (network, mode)]
+        line = {key: value for key, value in runs[0].items() if key not in ("seed", "mse", "mad")} | {"seeds": len(runs)}
+        for name in ("mse", "mad"):
+            values = [run[name] for run in runs]
+            line |= {name: statistics.fmean(values), f"{name}_std": statistics.stdev(values) if len(runs) > 1 else None}
+        lines.append(line)
+    return lines
+
+
+def error_table(lines: Sequence[Mapping], name: str) -> list[str]:
+    """Markdown of `mse` or `mad`: a line for each network, a column for each mode, the lowest of a line in bold; `-` for
+    what was not trained yet."""
+    def cell(line: Mapping | None, best: float) -> str:
+        if line is None:
+            return "-"
+        text = f"{line[name]:.4f}" + ("" if line[f"{name}_std"] is None else f" ± {line[f'{name}_std']:.4f}")
+        return f"**{text}**" if line[name] == best else text
+
+    out = [f"| {name.upper()} | parameters (M) | GMACs, as deployed | {' | '.join(TITLES.values())} |",
+           "|---|---:|---:|---:|---:|---:|"]
+    for network in dict.fromkeys(line["network"] for line in lines):
+        own = [line for line in lines if line["network"] == network]
+        best = min(line[name] for line in own)
+        cells = " | ".join(cell(next((line for line in own if line["mode"] == mode), None), best) for mode in TITLES)
+        out.append(f"| {network} | {own[0]['params'] / 1e6:.2f} | {own[0]['macs_deploy'] / 1e9:.2f} | {cells} |")
+    return out + [f"| {title} | | | {tuned} | {scratch} | |" for title, tuned, scratch in PAPER_ROWS if name == "mse"]
+
+
+def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
+    """Writes a PNG: MSE of each network, a bar for each mode, with the standard deviation where there are seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axis, names = figure.subplots(), list(dict.fromkeys(line["network"] for line in lines))
+    for place, (mode, title) in enumerate(TITLES.items()):
+        own = [line for line in lines if line["mode"] == mode]
+        axis.bar([names.index(line["network"]) + 0.27 * (place - 1) for line in own], [line["mse"] for line in own], 0.25,
+                 yerr=[math.nan if line["mse_std"] is None else line["mse_std"] for line in own], capsize=3, label=title)
+    axis.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+    axis.set(ylabel=f"MSE on val, N = {lines[0]['n']}")
+    figure.legend(loc="outside upper center", ncols=3)
+    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
+
+
+def table_text(report: Mapping) -> str:
+    """The report as Markdown."""
+    recipe, lines = report["recipe"], report["summary"]
+    data = "**generated** portraits (drawn by code, they show nobody)" if report["generated"] else f"`{report['data_dir']}`"
+    budget = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
+    budget += f" of {recipe['steps_per_epoch']} steps" if recipe["steps_per_epoch"] else ""
+    longer = ", ".join(f"{line['epochs']} ({line['network']})" for line in lines if line["mode"] == "scratch-b")
+    trained = "" if len(report["runs"]) == report["planned"] else f" **{len(report['runs'])} of {report['planned']} runs.**"
+    spread = " ± standard deviation" if len(report["seeds"]) > 1 else ""
+    return "\n".join([
+        "# Fine-tuned or trained from scratch", "",
+        f"Pruned from `{report['ckpt_path']}` with ratio {report['ratio']} and threshold {report['threshold']}; tied and "
+        "search, over the whole network, to the multiply-accumulates of rule paper. "
+        f"Trained {budget} at {recipe['input_size']} px, batch {recipe['batch_size']}, on {data}; scratch-E as long, "
+        f"scratch-B as many epochs as cost what the dense network's would: {longer}. Errors after the last epoch on "
+        f"{lines[0]['n']} images of val, mean{spread} over seeds {', '.join(map(str, report['seeds']))}.{trained}", "",
+        *error_table(lines, "mse"), "", *error_table(lines, "mad"), "",
+        f"The paper's ({PAPER}) are on PPM-100, and do not say how long from scratch is; compare within one table.", "",
+        "![MSE of each network and mode](retraining.png)", "", f"Made with `{report['command']}`.", ""])
+
+
+def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
+                     recipe: Recipe, seeds: Sequence[int], generated: bool, workers: int = 0, device: str = "cpu",
+                     limit: int | None = None) -> Path:
+    """Trains what is not trained yet and writes `retraining.md`, `.json` and `.png`, anew after each run; the path of the
+    first.
+
+    Raises `ValueError` for a data set without a `val` split of its own, or as the steps do.
+    """
+    if not has_split(data_dir, "val"):
+        raise ValueError(f"{data_dir} has no val/fg: the table needs pictures that were not trained on")
+    steps = Steps(output_dir)
+    networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold)
+    setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
+               "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds),
+               "planned": len(networks) * len(MODES) * len(seeds), **provenance()}
+    path, rows = output_dir / "retraining.md", []
+    for row in train_networks(steps, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit):
+        rows.append(row)
+        # After each run, since a table of many hours is worth reading before it is whole.
+        report = {**setting, "summary": summary(rows), "runs": rows, "seconds": steps.seconds()}
+        write_json(path.with_suffix(".json"), report)
+        draw_bars(report["summary"], path.with_suffix(".png"))
+        write_text(path, table_text(report))
+    return path

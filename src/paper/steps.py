@@ -1,0 +1,58 @@
+"""Steps that the tables of `reproduce.py` share."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+import main_prune
+from src.checkpoint import find_prune_info, load_model
+from src.complexity import complexity
+from src.data.layouts import has_split
+from src.eval import evaluate
+from src.evaluation.report import write_report
+from src.models.prune_info import to_prune_info
+from src.paper.resumable import Steps
+from src.trainer import train
+from src.training.recipe import Recipe
+
+# More epochs than a run has: only its last is saved.
+ONLY_LAST = 10 ** 9
+
+
+def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, **how: object) -> Path:
+    """Checkpoint `path` of the pruned network; `how` as `main_prune.prune` takes it."""
+    def work() -> None:
+        main_prune.save_pruned(main_prune.prune(ckpt_path, **how), path)
+
+    steps.run(name, work, inputs=[ckpt_path, *how.values()], outputs=[path, path.with_suffix(".json")])
+    return path
+
+
+def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Path, recipe: Recipe, *, stem: Path,
+                 workers: int = 0, device: str = "cpu", val_every: int = 1, val_limit: int | None = None) -> Path:
+    """The best retrained checkpoint; an interrupted training goes on where it was."""
+    path = Path(f"{stem}_best.ckpt" if has_split(data_dir, "val") else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
+
+    def work() -> None:
+        torch.manual_seed(recipe.seed)
+        model = load_model(pruned, device=device)
+        info = find_prune_info(pruned, None) or to_prune_info(model.config)
+        going_on = steps.was_started(name) and Path(f"{stem}_resume.pt").is_file()
+        train(model, info, data_dir, recipe, stem=stem, workers=workers, save_step=ONLY_LAST, resume=going_on,
+              val_every=val_every, val_limit=val_limit)
+
+    steps.run(name, work, inputs=[pruned, data_dir, recipe, val_limit], outputs=[path])
+    return path
+
+
+def evaluate_step(steps: Steps, name: str, ckpt_path: Path, data_dir: Path, limit: int | None) -> dict:
+    """Errors and counts of one checkpoint."""
+    def work() -> dict:
+        model = load_model(ckpt_path)
+        result = evaluate(model, data_dir, "val", limit=limit)
+        write_report(result, steps.folder / f"{name}_eval.json")
+        return {"mse": result["mse"], "mad": result["mad"], "n": result["n"], **complexity(model)._asdict()}
+
+    return steps.run(f"evaluate {name}", work, inputs=[ckpt_path, data_dir, limit],
+                     outputs=[steps.folder / f"{name}_eval.json"])

@@ -1,0 +1,76 @@
+"""What pruning cut where: tables, a picture of the widths before and after, and the name of it all."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from src.complexity import Complexity
+from src.files import write_atomically
+from src.models.channels import wires
+from src.models.config import MODNetConfig
+from src.models.costs import wire_macs, wire_params
+from src.pruning.budget import Budget
+from src.pruning.latency_cost import LatencyTarget
+
+BRANCHES = ("backbone", "lr_branch", "hr_branch", "f_branch")
+
+
+def branch_costs(config: MODNetConfig, branch: str) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates of one 512x512 image as deployed, of one of `BRANCHES`."""
+    table = [wire for wire in wires(config) if wire.layer.startswith(f"{branch}.")]
+    return sum(wire_params(config, wire) for wire in table), sum(wire_macs(config, wire) for wire in table)
+
+
+def _branch_rows(dense: MODNetConfig, pruned: MODNetConfig) -> list[str]:
+    lines = ["| branch | parameters (M) before | after | GMACs as deployed before | after |", "|---|---:|---:|---:|---:|"]
+    for branch in BRANCHES:
+        (p0, m0), (p1, m1) = branch_costs(dense, branch), branch_costs(pruned, branch)
+        lines.append(f"| {branch} | {p0 / 1e6:.3f} | {p1 / 1e6:.3f} | {m0 / 1e9:.3f} | {m1 / 1e9:.3f} |")
+    return lines
+
+
+def pruning_table(dense: MODNetConfig, pruned: MODNetConfig, before: Complexity, after: Complexity) -> str:
+    """Markdown table of the width of each group and the counts of the network, before and after."""
+    lines = ["| channel group | before | after |", "|---|---:|---:|"]
+    lines += [f"| {group} | {dense.width(group)} | {pruned.width(group)} |" for group in dense.groups()]
+    lost = [f"block{number}" for number, (old, new) in enumerate(zip(dense.blocks, pruned.blocks, strict=True), 1)
+            if old.residual and not new.residual]
+    lines += ["", *_branch_rows(dense, pruned)]
+    lines += ["", f"Residual additions lost: {', '.join(lost) or 'none'}.", "",
+              "| at 512x512 | before | after | after / before |", "|---|---:|---:|---:|"]
+    rows = (("parameters (M)", "params", 1e6), ("GMACs, with training heads", "macs_train", 1e9),
+            ("GMACs, as deployed", "macs_deploy", 1e9), ("checkpoint, fp32 (MB)", "bytes_fp32", 1e6))
+    for title, name, unit in rows:
+        old, new = getattr(before, name), getattr(after, name)
+        lines.append(f"| {title} | {old / unit:.3f} | {new / unit:.3f} | {new / old:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw_widths(dense: MODNetConfig, pruned: MODNetConfig, path: Path) -> None:
+    """Writes a PNG: for each channel group a grey bar of its width before, a coloured one of its width after."""
+    from matplotlib.figure import Figure
+
+    groups = dense.groups()
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    axis = figure.subplots()
+    places = range(len(groups))
+    axis.bar(places, [dense.width(group) for group in groups], color="0.85", label="before")
+    axis.bar(places, [pruned.width(group) for group in groups], color="tab:blue", width=0.55, label="after")
+    axis.set_xticks(places, groups, rotation=90, fontsize=7)
+    axis.set(yscale="log", ylabel="channels", xlim=(-0.7, len(groups) - 0.3))
+    axis.legend()
+    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
+
+
+def pruned_stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
+                budget: Budget | None = None, search: bool = False, latency: LatencyTarget | None = None,
+                steps: int = 0) -> str:
+    """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
+    if latency is not None:
+        parts = [f"modnet_p_latency_{latency.milliseconds:g}ms_{latency.threads}_threads_{latency.precision}", rule]
+    elif budget is None:
+        parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
+    else:
+        targets = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
+        parts = ["modnet_p", *targets, rule] + ["search"] * search
+    parts += [f"{steps}_steps"] * (steps > 0)
+    return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))

@@ -1,0 +1,138 @@
+"""A video or webcam to videos of its mattes, cut-outs and composites, in stages that overlap. No torch here."""
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from src.media.compositing import render
+from src.media.preprocess import to_alpha
+from src.media.video_reader import Frame, Sound, VideoReader
+from src.media.video_results import Item, Look, result_paths, writing
+from src.media.webcam import WebcamReader
+from src.runtime.matting import Matting, Started
+from src.runtime.pictures import make_output_dir
+from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory
+from src.runtime.temporal import one_frame_delay
+
+
+class Done(NamedTuple):
+    """What came of a video."""
+
+    paths: list[Path]
+    frames: int
+    seconds: float                      # from the first frame asked for to the last file closed
+    stage_ms: dict[str, float]          # milliseconds of work for one frame, stage by stage; `infer` overlaps the others
+    problems: list[str]                 # what could not be read
+    remarks: list[str]
+
+
+def on_frames(work: Callable[..., object]) -> Callable[[Iterator[Item]], Iterator[Item]]:
+    """A stage that makes (frame, `work(frame, value)`) of each (frame, value), and hands sound on."""
+    def stage(items: Iterator[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item if isinstance(item, Sound) else (item[0], work(*item))
+    return stage
+
+
+def smoothed(items: Iterator[Item]) -> Iterator[Item]:
+    """One frame of delay over the mattes, each (frame, (started, matte)); sound goes on ahead."""
+    sounds: list[Sound] = []
+
+    def mattes() -> Iterator[tuple[tuple, np.ndarray]]:
+        for item in items:
+            if isinstance(item, Sound):
+                sounds.append(item)
+            else:
+                yield (item[0], item[1][0]), item[1][1]
+
+    for (frame, started), matte in one_frame_delay(mattes()):
+        yield from sounds
+        sounds.clear()
+        yield frame, (started, matte)
+    yield from sounds
+
+
+def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Iterator[Item]]) -> list[Stage]:
+    """The steps of a video between its reader and its files."""
+    def finish(_: Frame, started: Started) -> tuple[Started, np.ndarray]:
+        return started, matting.finish(started)
+
+    def compose(frame: Frame, matted: tuple[Started, np.ndarray]) -> dict[str, np.ndarray]:
+        started, matte = matted
+        alpha = to_alpha(matte[None, None], *started.size, smooth=True)
+        return render(frame.image, alpha, look.save, backdrop=look.backdrop, foreground=look.foreground, time=frame.time)
+
+    def matte(items: Iterator[Item]) -> Iterator[Item]:
+        mattes = on_frames(finish)(items)
+        return smoothed(mattes) if look.temporal == "ofd" else mattes
+
+    return [Stage("prepare", on_frames(lambda frame, _: matting.start(frame.image))), Stage("wait", matte),
+            Stage("compose", on_frames(compose)), Stage("encode", write)]
+
+
+@contextlib.contextmanager
+def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
+    """Ctrl-C ends a webcam as the end of a file would; the second one, and any with a file, interrupts."""
+    if not reader.live:
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def end(*_: object) -> None:
+        reader.stop()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """The stages already share the cores; threads of OpenCV would take them from the network."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look, *, output_dir: Path,
+                show: Callable[[np.ndarray], bool] | None = None) -> Done:
+    """Writes `<stem>_<kind>.mp4` (a cut-out: .mov or .webm) for each of `look.save`, as long and as fast as the input, with
+    its sound but for the matte.
+
+    `show` gets each composite and returns whether to stop. At the end every file is there and whole, or after an
+    exception none is. Raises `ValueError` or `OSError` for what cannot be written.
+    """
+    paths = result_paths(reader, output_dir, look)
+    make_output_dir(output_dir)
+    keep_freed_memory()
+    matting.fix_size(reader.info.height, reader.info.width)
+    kinds = tuple(dict.fromkeys((*look.save, "composite") if show else look.save))
+    before, start, frames = dict(matting.total_ms), time.perf_counter(), 0
+    with one_opencv_thread(), interrupt_stops(reader), writing(paths, reader, look) as files:
+        source = (item if isinstance(item, Sound) else (item, None) for item in reader)
+        pipeline = Pipeline(source, stages(matting, look._replace(save=kinds), files.write))
+        with contextlib.closing(iter(pipeline)) as items:
+            for _, pictures in tqdm(items, total=reader.info.count, desc=Path(reader.path).stem, unit="frame"):
+                frames += 1
+                if show and show(pictures["composite"]):
+                    reader.stop()
+    seconds = time.perf_counter() - start
+    spent = {name: 1000 * pipeline.seconds[name] for name in ("decode", "compose", "encode")}
+    spent |= {name: matting.total_ms[name] - before[name] for name in before}
+    order = ("decode", "preprocess", "infer", "compose", "encode")
+    return Done(list(paths.values()), frames, seconds, {name: spent[name] / max(1, frames) for name in order},
+                reader.problems, reader.remarks)

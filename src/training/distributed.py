@@ -1,0 +1,110 @@
+"""Several processes that train one network: `torchrun --nproc-per-node 2 src/trainer.py ...`."""
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from src.training.distillation import Student
+
+
+def join(device: str) -> str:
+    """Joins the processes that torchrun started, if it did (gloo on a CPU, NCCL on GPUs); the device of this one."""
+    if "LOCAL_RANK" not in os.environ or not dist.is_available():
+        return device
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    return device
+
+
+def leave() -> None:
+    """Ends what `join` began."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """Number of processes, 1 without torchrun."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of the processes this is; process 0 alone writes files."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def wait_for_all() -> None:
+    """Returns when every process is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def sum_over_processes(values: dict[str, float]) -> dict[str, float]:
+    """Sum of each value over the processes, where they have it."""
+    if world_size() == 1:
+        return values
+    gathered: list[dict[str, float]] = [{}] * world_size()
+    dist.all_gather_object(gathered, values)
+    return {name: sum(other.get(name, 0.0) for other in gathered) for part in gathered for name in part}
+
+
+class _Sum(torch.autograd.Function):
+    """Sum of a tensor over the processes, through which gradients flow to all of them."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: torch.Tensor) -> torch.Tensor:
+        grad = grad.contiguous().clone()
+        dist.all_reduce(grad)
+        return grad
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics are those of the batches of all processes, of one size each; on a CPU too, where
+    torch's `SyncBatchNorm` does not run."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or world_size() == 1:
+            return super().forward(x)
+        # Means and variances of each process, then both of all: squares less a squared mean would lose digits.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        parts = wide.new_zeros(world_size(), 2, x.shape[1])
+        parts[rank()] = torch.stack(torch.var_mean(wide, (0, 2, 3), correction=0))
+        variances, means = _Sum.apply(parts).unbind(1)
+        mean = means.mean(0)
+        var = (variances + (means - mean).square()).mean(0)
+        with torch.no_grad():
+            count = world_size() * x.numel() / x.shape[1]
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * count / max(1, count - 1), self.momentum)
+        scale = self.weight * (var + self.eps).rsqrt()
+        out = (wide - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
+        return out.to(x.dtype)
+
+
+def share(student: Student) -> nn.parallel.DistributedDataParallel | None:
+    """The student as the processes train it together, its batch norms made common; `None` for a single process."""
+    if world_size() == 1:
+        return None
+    if student.semantic_training:
+        # What never gets a gradient would be waited for.
+        for branch in (student.model.hr_branch, student.model.f_branch):
+            branch.requires_grad_(False)
+    for module in student.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm
+    device = next(student.parameters()).device
+    return nn.parallel.DistributedDataParallel(student, [device.index] if device.type == "cuda" else None,
+                                               forward_sync_buffers=False)

@@ -1,0 +1,45 @@
+"""From folders and a recipe to the batches of training."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from src.data.batches import Batches, make_loader
+from src.data.layouts import Pair, check_pairs, find_pairs, has_split
+from src.data.samples import CACHE_DIR, MattingDataset
+from src.training.distributed import rank, wait_for_all, world_size
+from src.training.recipe import Recipe
+
+
+def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) -> MattingDataset:
+    """The training samples that `recipe` asks for, after a look at every pair, those for validation too.
+
+    Raises `FileNotFoundError` or `ValueError` naming a folder or file.
+    """
+    folders = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
+               for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
+    dataset = MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale, stretch=recipe.stretch,
+                          composition_prob=recipe.composition_prob, cache_dir=cache_dir, **folders)
+    others = find_pairs(data_dir, "val") if has_split(data_dir, "val") else []
+    if dataset.backgrounds is not None:
+        others = others + [Pair(path, None) for path in dataset.backgrounds.paths]
+    check_pairs(dataset.pairs, others)
+    return dataset
+
+
+def make_batches(dataset: MattingDataset, recipe: Recipe) -> Batches:
+    """Which samples make which step; of this process its share."""
+    return Batches(len(dataset), recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
+                   steps=recipe.steps_per_epoch, rank=rank(), world=world_size())
+
+
+def load_training(dataset: MattingDataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
+    """The loader of `dataset`, whose foreground colours are estimated and, with `workers`, whose pictures are packed into
+    one file before, both once for all, by one process."""
+    if rank() == 0:
+        dataset.prepare(pack=workers > 0)
+    wait_for_all()
+    if rank() > 0 and workers > 0:
+        dataset.prepare(pack=True)
+    return make_loader(dataset, batches, workers=workers, pin=pin)

@@ -1,0 +1,97 @@
+"""The command line of `src/trainer.py`: every number of a recipe, and where files are."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from src.data.samples import CACHE_DIR
+from src.training.recipe import MODES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
+
+# Numbers of the recipe: option, type, help.
+NUMBERS = (
+    ("batch-size", int, "images a step"),
+    ("steps-per-epoch", int, "an epoch is this many steps, going on through one shuffle after another, instead of once "
+                             "through the data"),
+    ("accumulate", int, "batches whose gradients are added up for one step"),
+    ("lr", float, "learning rate"),
+    ("backbone-lr", float, "learning rate of the encoder, if not --lr"),
+    ("weight-decay", float, "if not 0.01 with adamw, 0 with sgd"),
+    ("warmup-steps", int, "steps in which the learning rate rises; schedules step and cosine"),
+    ("clip-norm", float, "longest gradient; a longer one is shortened"),
+    ("freeze-bn-steps", int, "steps in which the encoder's batch norms keep their statistics; -1: all"),
+    ("ema", float, "decay of the average of the weights that is evaluated and saved, for instance 0.999"),
+    ("semantic-scale", float, "weight of this loss"),
+    ("detail-scale", float, "weight of this loss"),
+    ("matte-scale", float, "weight of this loss; with this and detail-scale 0, only encoder and low-resolution branch run"),
+    ("input-size", int, "side of crops"),
+    ("stretch", float, "a crop is up to this many times longer along the longer side of the picture and squeezed to a "
+                       "square, so that whole portraits are seen; 1: squares"),
+    ("composition-prob", float, "share of foregrounds that are put on a picture of --background-dir"),
+    ("distill-scale", float, "weight of the errors against the --teacher's three heads"),
+    ("feature-scale", float, "weight of the errors against the --teacher's features, through 1x1 convolutions"),
+    ("soc-scale", float, "weight of --soc"),
+    ("seed", int, "seed of every random choice"),
+)
+CHOICES = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS))
+FOLDERS = ("background_dir", "semantic_only_dir", "unlabeled_dir", "teacher")
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each field of `Recipe`."""
+    recipe = parser.add_argument_group("recipe")
+    default = Recipe()
+    recipe.add_argument("--epoch", type=int, default=default.epochs, help="number of epochs (default: %(default)s)")
+    for name, kind, text in NUMBERS:
+        value = getattr(default, name.replace("-", "_"))
+        said = " (default: %(default)s)" if value is not None else ""
+        recipe.add_argument(f"--{name}", type=kind, default=value, help=text + said)
+    for name, choices in CHOICES:
+        recipe.add_argument(f"--{name}", choices=choices, default=getattr(default, name), help="default: %(default)s")
+    recipe.add_argument("--scale", type=float, nargs=2, default=default.scale, metavar=("LOW", "HIGH"),
+                        help="a crop's side is the short side of the picture divided by a number between (default: 1 1.6)")
+    recipe.add_argument("--background-dir", type=Path, help="pictures without people, to put foregrounds on")
+    recipe.add_argument("--teacher", type=Path, help="checkpoint of a network to learn from, its pruning JSON beside it")
+    recipe.add_argument("--unlabeled-dir", type=Path, help="pictures without alpha, for --teacher and --soc")
+    recipe.add_argument("--soc", action="store_true", help="on --unlabeled-dir the three heads teach each other "
+                        "(MODNet's self-supervised consistency); goes on from a trained network")
+    recipe.add_argument("--mode", choices=MODES, default=default.mode, help="scratch-e: new random weights, the same "
+                        "epochs; scratch-b: as many times more epochs as the dense network has multiply-accumulates more")
+    recipe.add_argument("--semantic-only-dir", type=Path, help="another data set, whose mattes are rough masks: its "
+                        "samples teach nothing about detail and matte near the outline")
+
+
+def make_recipe(args: argparse.Namespace) -> Recipe:
+    """Raises `ValueError` for a number out of range."""
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe) if field.name != "epochs"}
+    folders = {name: None if values[name] is None else str(values[name]) for name in FOLDERS}
+    return Recipe(**values | folders | {"epochs": args.epoch, "scale": tuple(args.scale)})
+
+
+def parse_train_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:
+    """The parsed command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-path", type=Path, help="checkpoint to start from, its pruning JSON beside it")
+    parser.add_argument("--backbone", help="start a dense network from an ImageNet encoder instead: a file, or `imagenet` "
+                        "to let torchvision fetch one")
+    parser.add_argument("--save-dir", type=Path, help="where files go (default: the folder of the model, or result)")
+    parser.add_argument("--name", help="stem of the files (default: that of the model, or modnet)")
+    parser.add_argument("--data-dir", type=Path, default=Path("data/PPM-100"), help="data set (default: %(default)s)")
+    parser.add_argument("--cache-dir", type=Path, default=CACHE_DIR, help="where estimated foreground colours and, "
+                        "with --workers, decoded pictures are kept (default: %(default)s)")
+    parser.add_argument("--save-step", type=int, default=1, help="epochs between checkpoints (default: %(default)s)")
+    parser.add_argument("--val-every", type=int, default=1, help="epochs between validations (default: %(default)s)")
+    parser.add_argument("--val-limit", type=int, help="validate on the first N pictures only")
+    parser.add_argument("--workers", type=int, default=0, help="data loading processes (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
+    parser.add_argument("--tensorboard", action="store_true", help="a log for TensorBoard too, in NAME_tensorboard")
+    parser.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
+    add_recipe_options(parser)
+    args = parser.parse_args(argv)
+    if (args.model_path is None) == (args.backbone is None):
+        parser.error("give one of --model-path and --backbone")
+    for name, least in (("save_step", 1), ("val_every", 1), ("val_limit", 1), ("workers", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            parser.error(f"--{name.replace('_', '-')} is {value}, allowed are whole numbers from {least}")
+    return args

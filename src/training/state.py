@@ -1,0 +1,110 @@
+"""Everything that changes while a network is trained, and its file, from which training goes on exactly."""
+from __future__ import annotations
+
+import contextlib
+import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from src.checkpoint import load_model, load_state, save_state
+from src.models.modnet import MODNet
+from src.training.distillation import Output, Student
+from src.training.distributed import share
+from src.training.ema import Ema
+from src.training.recipe import Recipe, make_optimizer, make_schedule
+
+
+@dataclass
+class TrainState:
+    """The network and what goes with it; `step` counts steps of the optimiser.
+
+    `shared` is the student as several processes train it; `teacher` and `frozen`, a copy of the network at its start, are
+    in eval mode and do not change.
+    """
+
+    student: Student
+    shared: DistributedDataParallel | None
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    ema: Ema | None
+    teacher: MODNet | None = None
+    frozen: MODNet | None = None
+    step: int = 0
+
+    @property
+    def model(self) -> MODNet:
+        return self.student.model
+
+    def run(self, image: torch.Tensor) -> Output:
+        """The student's output for a batch (N, 3, H, W) in [-1, 1]."""
+        return self.student(image) if self.shared is None else self.shared(image)
+
+    def no_sync(self) -> contextlib.AbstractContextManager:
+        """Inside, gradients are added up by this process alone."""
+        return contextlib.nullcontext() if self.shared is None else self.shared.no_sync()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def result(self) -> MODNet:
+        """The network to evaluate and save: the average where there is one."""
+        return self.model if self.ema is None else self.ema.model
+
+    def parts(self) -> dict:
+        """What has a state of its own, by name."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
+        parts |= {"adapters": self.student.adapters} if self.student.adapters else {}
+        return parts if self.ema is None else parts | {"ema": self.ema}
+
+
+def load_teacher(path: Path, device: torch.device) -> MODNet:
+    """A network to learn from. Raises `FileNotFoundError`, or `ValueError` naming the file if it is no MODNet."""
+    try:
+        return load_model(path, device=device).requires_grad_(False).to(memory_format=torch.channels_last)
+    except ValueError as error:
+        raise ValueError(f"the teacher does not fit: {error}") from None
+
+
+def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainState:
+    """The state before the first step. Raises `ValueError` for fp16 without a GPU."""
+    device = next(model.parameters()).device
+    if recipe.precision == "fp16" and device.type != "cuda":
+        raise ValueError("precision fp16 needs a CUDA device; on a CPU use bf16 or fp32")
+    teacher = load_teacher(Path(recipe.teacher), device) if recipe.teacher is not None else None
+    student = Student(model, teacher and teacher.config, semantic_training=recipe.semantic_training).to(device)
+    optimizer = make_optimizer(model, recipe, extra=student.adapters.parameters())
+    scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+    frozen = copy.deepcopy(model).eval().requires_grad_(False) if recipe.soc else None
+    return TrainState(student, share(student), optimizer, make_schedule(optimizer, recipe, steps_per_epoch), scaler,
+                      None if recipe.ema is None else Ema(model, recipe.ema), teacher, frozen)
+
+
+def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[dict]) -> None:
+    """Writes what `restore` reads, in one move."""
+    parts = {name: part.state_dict() for name, part in state.parts().items()}
+    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log}, path)
+
+
+def restore(path: Path, state: TrainState, recipe: Recipe) -> list[dict]:
+    """Puts back the state of an interrupted run; its log so far. Raises `ValueError` if it was another run."""
+    if not path.is_file():
+        raise FileNotFoundError(f"nothing to resume: no {path}")
+    saved = load_state(path)
+    try:
+        for key, value in asdict(recipe).items():
+            # A field that an older state does not know had the effect of its default.
+            was = saved["recipe"].get(key, Recipe.__dataclass_fields__[key].default)
+            if was != value:
+                raise ValueError(f"{key.replace('_', '-')} was {was}, now it is {value}")
+        for name, part in state.parts().items():
+            part.load_state_dict(saved[name])
+        state.step = saved["step"]
+        return saved["log"]
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is of another run: {str(error).splitlines()[0]}") from None

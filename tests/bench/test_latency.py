@@ -1,0 +1,113 @@
+"""Latency of small networks: what is measured, not how long it takes."""
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+openvino = pytest.importorskip("openvino")
+
+from src.deploy import latency as module
+from src.deploy.embedded_input import embed_input
+from src.deploy.latency import measure_latency, multiply_accumulates, profile
+from src.runtime.network import shared_core
+from src.script import peak_memory, run_script
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location("bench_latency", ROOT / "bench" / "latency.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+@pytest.fixture(scope="module")
+def embedded(tiny_xml: dict[str, Path]) -> Path:
+    path = tiny_xml["free"].with_name("embedded_latency.xml")
+    openvino.save_model(embed_input(shared_core().read_model(tiny_xml["free"])), path, compress_to_fp16=False)
+    return path
+
+
+def test_networks_of_floats_and_of_bytes_take_turns(tiny_xml, embedded, monkeypatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock) / 1000)
+    cpu = iter(range(0, 5000, 2))
+    monkeypatch.setattr(module.time, "process_time", lambda: next(cpu) / 1000)
+    found = measure_latency({"floats": tiny_xml["free"], "bytes": embedded}, size=(64, 96), threads=1, repeats=4, warm_up=1,
+                            precisions={"bytes": "bf16"})
+    assert found == {name: pytest.approx({"q1": 1, "median": 1, "q3": 1, "cpu": 2}) for name in ("floats", "bytes")}
+    assert next(clock) == 2 * 4 * 2 + 2
+
+
+def test_a_profile_has_every_convolution_by_name(tiny_xml) -> None:
+    nodes = profile(tiny_xml["free"], size=(64, 64), repeats=3)
+    assert sum("Convolution" in kind for _, kind, _, _ in nodes) == sum(
+        "Convolution" in op.get_type_name() for op in shared_core().read_model(tiny_xml["free"]).get_ops())
+    assert any("hr_branch/conv_hr2x" in name for name, _, _, _ in nodes)
+
+
+def test_multiply_accumulates_are_those_of_a_convolution_by_hand(tmp_path: Path) -> None:
+    from openvino import opset13
+
+    image = opset13.parameter([1, 3, -1, -1], np.float32)
+    kernel = opset13.constant(np.zeros((5, 3, 3, 3), np.float32))
+    model = openvino.Model([opset13.result(opset13.convolution(image, kernel, [2, 2], [1, 1], [1, 1], [1, 1]))], [image])
+    openvino.save_model(model, tmp_path / "one.xml")
+    assert multiply_accumulates(tmp_path / "one.xml", (64, 32)) == 5 * 3 * 9 * 32 * 16
+
+
+def test_the_whole_bench_on_small_networks(bench, tmp_path, tiny_xml, embedded, monkeypatch, capsys) -> None:
+    rows = {bench.OFFICIAL: bench.Row(tiny_xml["free"]), bench.INT8: bench.Row(embedded, "bf16")}
+    monkeypatch.setattr(bench, "build", lambda args: rows)
+    monkeypatch.setattr(bench, "SIZES", ((64, 96),))
+    monkeypatch.setattr(bench, "PEAK", {"channels": 16, "side": 16})
+    (tmp_path / "latency").mkdir()
+    assert bench.main(["--output-dir", str(tmp_path), "--threads", "1", "--repeats", "3"]) == 0
+    assert {"latency.json", "latency.md", "latency.png"} <= {path.name for path in tmp_path.iterdir()}
+    result = json.loads((tmp_path / "latency.json").read_text())
+    row = result["rows"][bench.INT8]
+    assert set(row["files, 1 threads"]["stages"]) == {"read", "preprocess", "infer", "postprocess", "cut out", "write"}
+    assert row["files, 1 threads"]["median"] > row["files, 1 threads"]["stages"]["infer"] > 0 and row["peak_memory_mb"] > 50
+    assert f"| {bench.INT8} |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--int8-xml", "none.xml"], "--int8-xml: no file at none.xml"), (["--threads", "0"], "--threads are from 1")])
+def test_mistakes_get_one_line(bench, capsys, options: list[str], said: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_script(lambda: bench.main(options))
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_row_that_is_given_is_not_made(bench, tmp_path, tiny_ckpt, monkeypatch) -> None:
+    made = []
+    monkeypatch.setattr(bench, "prune", lambda ckpt, path, search=False: made.append((path.stem, search)) or path)
+    monkeypatch.setattr(bench, "export", lambda ckpt, path, **options: made.append((path.stem, options)) or path)
+    args = bench.parse_args(["--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path), "--int8-xml", str(tiny_ckpt)])
+    rows = bench.build(args)
+    assert rows[bench.INT8].path == tiny_ckpt and len(rows) == 9
+    assert ("published", False) in made and ("pruned", True) in made and ("official", {"plain": True}) in made
+    assert ("pruned_fp16", {"precision": "fp16"}) in made and "pruned_int8" not in dict(made)
+
+
+def test_an_export_is_made_once_and_again_for_a_newer_checkpoint(bench, tmp_path, tiny_ckpt) -> None:
+    path = bench.export(tiny_ckpt, tmp_path / "x.xml", plain=True)
+    first = path.stat().st_mtime_ns
+    assert bench.export(tiny_ckpt, path, plain=True).stat().st_mtime_ns == first
+    os.utime(tiny_ckpt)
+    assert bench.export(tiny_ckpt, path, plain=True).stat().st_mtime_ns > first
+
+
+def test_peak_memory_is_the_processes_own() -> None:
+    block = np.ones(40 * 2**20, np.uint8)
+    said = "from src.script import peak_memory; print(peak_memory())"
+    child = float(subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert block.nbytes and 5 < child < 40 < peak_memory()

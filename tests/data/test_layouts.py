@@ -1,0 +1,132 @@
+"""Data sets as they are downloaded, and what is wrong with them."""
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from src import trainer
+from src.checkpoint import load_model
+from src.data import layouts, samples
+from src.data.layouts import check_pairs, find_pairs, has_split
+from src.data.samples import MattingDataset
+from src.training.loading import make_dataset
+from src.training.recipe import Recipe
+from src.training.step import next_batch
+from tests.test_trainer import read_log
+
+
+def rebuilt(discs, target, folders: dict[str, str]):
+    """The data set `discs` with its folders under other names."""
+    for old, new in folders.items():
+        (target / new).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(discs / old, target / new)
+    return target
+
+
+@pytest.mark.parametrize(("folders", "train", "val", "own"), [
+    ({"train/fg": "train/blurred_image", "train/alpha": "train/mask", "val/fg": "validation/P3M-500-P/blurred_image",
+      "val/alpha": "validation/P3M-500-P/mask"}, 5, 2, True),
+    ({"val/fg": "original", "val/alpha": "mask"}, 2, 2, False),
+    ({"val/fg": "image", "val/alpha": "matte"}, 2, 2, False)], ids=["P3M-10k", "AIM-500", "PPM-100"])
+def test_layouts_of_public_data_sets(discs, tmp_path, folders, train, val, own):
+    data = rebuilt(discs, tmp_path / "data", folders)
+    assert len(find_pairs(data, "train")) == train and len(find_pairs(data, "val")) == val
+    assert has_split(data, "val") == own
+
+
+def spoil(path, how: str) -> None:
+    if how == "truncated header":
+        path.write_bytes(path.read_bytes()[:10])
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-60])
+    elif how == "gone":
+        path.unlink()
+    else:
+        shape = {"small": (10, 12), "black": (96, 80), "coloured": (96, 80, 3)}[how]
+        cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 1 if how == "black" else 256, shape, dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("kind", "how", "said"), [
+    ("alpha", "gone", "3.png has no partner"), ("alpha", "small", "alpha/3.png is 12x10, but .*fg/3.png is 80x96"),
+    ("alpha", "coloured", "alpha/3.png has colours"), ("fg", "truncated header", "fg/3.png is not a picture"),
+    ("alpha", "truncated header", "alpha/3.png is not a picture")])
+def test_a_pair_that_does_not_fit_is_named_before_training(discs, kind, how, said):
+    spoil(discs / "train" / kind / "3.png", how)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_pairs_for_validation_are_looked_at_too_and_the_rest_is_counted(discs):
+    for index in range(2):
+        spoil(discs / "val/alpha" / f"{index}.png", "small")
+    with pytest.raises(ValueError, match=r"val/alpha/0.png is 12x10.*\(and 1 more"):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_an_alpha_without_anybody_is_named_before_training_and_when_it_is_decoded(discs):
+    spoil(discs / "train/alpha/3.png", "black")
+    with pytest.raises(ValueError, match="alpha/3.png is all black"):
+        MattingDataset(discs, size=64)[3]
+    with pytest.raises(ValueError, match="alpha/3.png is all black"):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_only_alphas_of_few_bytes_are_decoded_before_training_and_others_may_show_nobody(discs, monkeypatch):
+    spoil(discs / "val/alpha/0.png", "black")
+    noise = np.random.default_rng(0).integers(0, 256, (96, 80), dtype=np.uint8)
+    cv2.imwrite(str(discs / "train/alpha/3.png"), noise)
+    decoded, original = [], layouts.read_alpha
+    monkeypatch.setattr(layouts, "read_alpha", lambda path: decoded.append(path.name) or original(path))
+    check_pairs(find_pairs(discs, "train"), find_pairs(discs, "val"))
+    assert "3.png" not in decoded
+
+
+def test_a_file_that_breaks_in_a_later_epoch_costs_one_line_and_no_checkpoint(tiny_ckpt, discs, tmp_path, monkeypatch):
+    args = ["--model-path", str(tiny_ckpt), "--data-dir", str(discs), "--input-size", "64", "--epoch", "2", "--save-dir",
+            str(tmp_path / "out")]
+    good, original = (discs / "train/fg/3.png").read_bytes(), trainer.train_epoch
+
+    def spoil_before_epoch_1(*rest, title, **kwargs):
+        if title.startswith("epoch 1"):
+            spoil(discs / "train/fg/3.png", "truncated")
+        return original(*rest, title=title, **kwargs)
+
+    monkeypatch.setattr(samples, "CACHE_BYTES", 0)
+    monkeypatch.setattr(trainer, "train_epoch", spoil_before_epoch_1)
+    with pytest.raises(ValueError, match="fg/3.png is not a picture"):
+        trainer.main(args)
+    assert load_model(tmp_path / "out/tiny_best.ckpt") and len(read_log(tmp_path / "out/tiny")) == 1
+    monkeypatch.setattr(trainer, "train_epoch", original)
+    (discs / "train/fg/3.png").write_bytes(good)
+    assert trainer.main([*args, "--resume"]) == 0 and len(read_log(tmp_path / "out/tiny")) == 2
+
+
+class Broken(Dataset):
+    """A data set whose file is damaged."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict:
+        raise ValueError("x.png is not a picture that can be read: it ends too early")
+
+
+def test_what_a_loading_process_raises_is_one_line():
+    with pytest.raises(ValueError) as caught:
+        next_batch(iter(DataLoader(Broken(), num_workers=1)), torch.device("cpu"))
+    assert str(caught.value) == "x.png is not a picture that can be read: it ends too early"
+
+
+def test_a_broken_background_is_named_before_training(discs, tmp_path):
+    (tmp_path / "backgrounds").mkdir()
+    shutil.copy(discs / "val/fg/0.png", tmp_path / "backgrounds/b.png")
+    spoil(tmp_path / "backgrounds/b.png", "truncated header")
+    with pytest.raises(ValueError, match="backgrounds/b.png is not a picture"):
+        make_dataset(discs, Recipe(input_size=64, background_dir=str(tmp_path / "backgrounds")))
+
+
+def test_headers_of_a_good_data_set_pass(discs):
+    check_pairs(find_pairs(discs, "train"))

@@ -1,0 +1,30 @@
+"""What OpenVINO leaves behind in a process."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openvino")
+
+from tests.conftest import ROOT
+
+# With a `Core` each, the second network to go puts back the signal stack that the first unmapped.
+SIGNALLED = """
+import os, signal, sys
+from src.runtime.matting import Matting
+first, second = Matting(sys.argv[1]), Matting(sys.argv[1])
+del first
+del second
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_signals_are_handled_after_networks_have_gone_in_any_order(tiny_xml: dict[str, Path]) -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, str(tiny_xml["static"])], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -1,0 +1,42 @@
+"""Numbers of a training run."""
+import numpy as np
+import pytest
+
+from src.training import recipe as recipes
+from src.training.recipe import Recipe
+from tests.test_trainer import fresh
+
+
+def test_cosine_and_warm_up_by_hand():
+    recipe = Recipe(epochs=2, schedule="cosine", warmup_steps=4)
+    rates = [recipes.rate_factor(step, recipe, 6) for step in range(13)]
+    np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0])
+    np.testing.assert_allclose(rates[8:], [0.5, 0.5 - 0.5 * np.sin(np.pi / 8), 0.5 - 0.5 * np.sin(np.pi / 4),
+                                           0.5 - 0.5 * np.sin(3 * np.pi / 8), 0], atol=1e-12)
+
+
+def test_learning_rate_steps_every_quarter_as_published():
+    model, _ = fresh()
+    recipe = Recipe(epochs=8)
+    optimizer = recipes.make_optimizer(model, recipe)
+    scheduler, rates = recipes.make_schedule(optimizer, recipe, steps_per_epoch=3), []
+    for _ in range(8):
+        for _ in range(3):
+            optimizer.step()
+            scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    np.testing.assert_allclose(rates, [1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6])
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"epochs": 0}, "epochs is 0"), ({"lr": -1}, "lr is -1"), ({"input_size": 100}, "input-size is 100"),
+    ({"ema": 1.0}, "ema is 1.0"), ({"scale": (0.5, 1)}, "scale is 0.5 1"), ({"stretch": 0.9}, "stretch is 0.9"),
+    ({"clip_norm": 0}, "clip-norm is 0"),
+    ({"composition_prob": 1.5}, "composition-prob is 1.5"), ({"freeze_bn_steps": -2}, "freeze-bn-steps is -2"),
+    ({"schedule": "onecycle", "warmup_steps": 5}, "warmup-steps"), ({"weight_decay": -1}, "weight-decay is -1"),
+    ({"unlabeled_dir": "x"}, "give a teacher"), ({"soc": True}, "soc needs pictures"), ({"mode": "x"}, "mode is x"),
+    ({"soc": True, "unlabeled_dir": "x", "detail_scale": 0, "matte_scale": 0}, "soc needs detail and matte"),
+    ({"batch_size": 0}, "batch-size is 0"), ({"matte_scale": float("nan")}, "matte-scale"), ({"seed": -1}, "seed is -1")])
+def test_bad_numbers_are_named(change, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe(**change)

@@ -1,0 +1,69 @@
+"""What training goes on from, and what it refuses."""
+import dataclasses
+
+import pytest
+import torch
+
+from src.checkpoint import load_state, save_model, save_state
+from src.trainer import train
+from src.training.recipe import Recipe
+from src.training.state import restore, save_train_state, start_state
+from tests.test_trainer import RECIPE, fresh
+
+
+def test_resuming_another_run_is_refused(discs, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(*fresh(), discs, RECIPE, stem=tmp_path / "a", resume=True)
+    train(*fresh(), discs, Recipe(epochs=1, input_size=64), stem=tmp_path / "a")
+    with pytest.raises(ValueError, match="another run: .*was"):
+        train(*fresh(), discs, RECIPE, stem=tmp_path / "a", resume=True)
+
+
+def test_half_precision_floats_need_a_gpu(discs, tmp_path):
+    with pytest.raises(ValueError, match="fp16 needs a CUDA device"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, precision="fp16"), stem=tmp_path / "a")
+
+
+def test_a_teacher_that_is_no_modnet_or_of_other_widths_than_its_json_is_refused(discs, tmp_path):
+    (tmp_path / "no.ckpt").write_text("no")
+    with pytest.raises(ValueError, match="teacher does not fit: .*no.ckpt is not a checkpoint"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, teacher=str(tmp_path / "no.ckpt")), stem=tmp_path / "a")
+    model, info = fresh()
+    save_model(model, tmp_path / "odd.ckpt", info)
+    (tmp_path / "odd.json").unlink()
+    with pytest.raises(ValueError, match="teacher does not fit: .*odd.ckpt is not the dense MODNet"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, teacher=str(tmp_path / "odd.ckpt")), stem=tmp_path / "a")
+
+
+def test_a_damaged_resume_file_is_named(discs, tmp_path):
+    (tmp_path / "a_resume.pt").write_bytes(b"half")
+    with pytest.raises(ValueError, match="a_resume.pt is not a checkpoint"):
+        train(*fresh(), discs, RECIPE, stem=tmp_path / "a", resume=True)
+
+
+def test_a_state_older_than_an_option_goes_on_while_the_option_has_its_default(tmp_path):
+    model, _ = fresh()
+    state, path = start_state(model, RECIPE, 4), tmp_path / "a_resume.pt"
+    state.step = 3
+    save_train_state(path, state, RECIPE, [{"epoch": 0}])
+    saved = load_state(path)
+    del saved["recipe"]["soc_scale"]
+    save_state(saved, path)
+    again = start_state(fresh()[0], RECIPE, 4)
+    assert restore(path, again, RECIPE) == [{"epoch": 0}] and again.step == 3
+    with pytest.raises(ValueError, match="another run: soc-scale was 1.0, now it is 2.0"):
+        restore(path, again, dataclasses.replace(RECIPE, soc_scale=2.0))
+
+
+def test_average_and_adapters_are_part_of_the_state(tmp_path):
+    model, info = fresh()
+    save_model(model, tmp_path / "t.ckpt", info)
+    recipe = dataclasses.replace(RECIPE, ema=0.9, teacher=str(tmp_path / "t.ckpt"))
+    first, second = start_state(fresh()[0], recipe, 4), start_state(fresh()[0], recipe, 4)
+    weights = [state.student.adapters["hr2x"].weight for state in (first, second)]
+    torch.nn.init.ones_(weights[0])
+    assert not torch.equal(*weights)
+    first.ema.updates = 7
+    save_train_state(tmp_path / "a_resume.pt", first, recipe, [])
+    restore(tmp_path / "a_resume.pt", second, recipe)
+    assert torch.equal(*weights) and second.ema.updates == 7 and second.result is second.ema.model
