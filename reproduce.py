@@ -17,13 +17,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from src.data.portraits.generate import generate_data_set
 from src.deploy.latency import available_devices, measure_latency
 from src.files import write_json
-from src.generate_portraits import generate_data_set
 from src.paper.report import draw_comparison, write_markdown
 from src.paper.resumable import Steps
 from src.paper.retraining import retraining_table
-from src.paper.steps import evaluate_step, prune_step, retrain_step
+from src.paper.stages import evaluate_step, prune_step, retrain_step
 from src.pruning.report import pruned_stem
 from src.script import load_script, provenance, run_script, torch_device
 from src.training.recipe import Recipe

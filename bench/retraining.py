@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT)]
 from src.files import write_atomically, write_json, write_text
 from src.models.prune_info import read_prune_info
 from src.paper.resumable import Steps
-from src.paper.steps import ONLY_LAST, retrain_step
+from src.paper.stages import ONLY_LAST, retrain_step
 from src.script import provenance, run_script
 from src.training.recipe import Recipe
 

@@ -18,9 +18,9 @@ sys.path[:0] = [str(ROOT)]
 import cv2
 import numpy as np
 
+from src.data.portraits.generate import compose, portrait_layers
 from src.evaluation.metrics import dtssd, mse
 from src.files import write_json
-from src.generate_portraits import compose, portrait_layers
 from src.media.video_reader import Frame, VideoReader
 from src.runtime.matting import Matting
 from src.runtime.temporal import flicker, one_frame_delay

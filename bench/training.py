@@ -27,15 +27,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as TF
 
-from src.checkpoint import load_model
+from src.checkpoint import load_model, torch_device
 from src.data.batches import Batches, make_loader
 from src.data.layouts import find_pairs, read_pair
+from src.data.portraits.generate import generate_data_set
 from src.data.samples import MattingDataset, make_trimap
 from src.files import write_json, write_text
-from src.generate_portraits import generate_data_set
 from src.media.preprocess import normalise
 from src.models.modnet import MODNet
-from src.script import provenance, run_script, torch_device
+from src.script import provenance, run_script
 from src.training.losses import modnet_losses
 from src.training.recipe import Recipe
 from src.training.state import start_state

@@ -22,10 +22,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np
 
-from src.deploy.embedded_input import embed_input, embedded_info
+from src.deploy.embedded_input import embed_input
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
 from src.media.preprocess import normalise
+from src.runtime.metadata import embedded_info
 from src.runtime.network import fixed_size, import_openvino, last_line, shared_core
 from src.script import run_script
 

@@ -162,3 +162,15 @@ def fetch_imagenet() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path))
     return path
+
+
+def torch_device(name: str) -> str:
+    """`name` if torch can use it; `auto` is a GPU where there is one. Raises `ValueError` with what is there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        raise ValueError(f"--device {name} is not there; this machine has {', '.join(there)}") from None
+    return name

@@ -9,31 +9,19 @@ and `.csv` with every image; of several also `result/eval_table.md` and `.json`.
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
+from src.checkpoint import torch_device
 from src.data.samples import find_pairs
 from src.evaluation.evaluate import DEFAULT_METRICS, UNKNOWN, errors_of
 from src.evaluation.metrics import METRICS
-from src.evaluation.predict import load_predictor, predict_alpha
+from src.evaluation.predict import load_predictor
 from src.evaluation.report import compare_table, error_names, format_error, labels, write_comparison, write_report
 from src.evaluation.sheet import write_sheet
-from src.models.modnet import MODNet
-from src.script import run_script, torch_device
-
-
-def evaluate(model: MODNet, data_dir: Path, split: str = "val", *, limit: int | None = None,
-             progress: bool = True) -> dict:
-    """MSE and MAD of a model in eval mode: `{"mse", "mad", "n", "images": [{"name", "mse", "mad"}, ...]}`.
-
-    Raises `ValueError` naming a pair that cannot be read or does not fit.
-    """
-    predictors = {"model": functools.partial(predict_alpha, model)}
-    pairs = find_pairs(data_dir, split)[:limit]
-    return errors_of(predictors, pairs, title=f"eval {split}", progress=progress)["model"]
+from src.script import run_script
 
 
 def evaluate_files(ckpt_paths: list[Path], data_dir: Path, split: str = "val", *, prune_info: Path | None = None,

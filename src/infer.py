@@ -14,14 +14,14 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from src.checkpoint import load_model
+from src.checkpoint import load_model, torch_device
 from src.evaluation.predict import predict_alpha
 from src.media.backdrop import Backdrop, parse_backdrop
 from src.media.compositing import STILL_KINDS, save_results
 from src.media.preprocess import read_image
 from src.models.modnet import MODNet
 from src.runtime.pictures import add_output_options, run_pictures, written
-from src.script import run_script, torch_device
+from src.script import run_script
 
 
 def infer(model: MODNet, input_path: Path, *, output_dir: Path, backdrop: Backdrop, save: Sequence[str] = STILL_KINDS,

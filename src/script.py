@@ -64,17 +64,3 @@ def load_script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def torch_device(name: str) -> str:
-    """`name` if torch can use it; `auto` is a GPU where there is one. Raises `ValueError` with what is there."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):
-        there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        raise ValueError(f"--device {name} is not there; this machine has {', '.join(there)}") from None
-    return name

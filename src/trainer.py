@@ -12,94 +12,19 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import torch
-from torch.utils.data import DataLoader
 
-from src.checkpoint import find_prune_info, load_backbone, load_model, save_model
-from src.data.batches import Batches
-from src.data.samples import CACHE_DIR, has_split
+from src.checkpoint import find_prune_info, load_backbone, load_model, torch_device
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.script import run_script, torch_device
-from src.training.distributed import join, leave, rank
-from src.training.loading import load_training, make_batches, make_dataset
-from src.training.log import open_tensorboard, write_log, write_scalars
-from src.training.modes import apply_mode
+from src.script import run_script
+from src.training.distributed import join, leave
+from src.training.loop import train
 from src.training.options import make_recipe, parse_train_args
-from src.training.recipe import Recipe
-from src.training.state import TrainState, restore, save_train_state, start_state
-from src.training.step import train_epoch
-from src.training.validate import validate
-
-# What the best checkpoint is chosen by; the second where only semantics are trained.
-SCORES = ("val_mse", "val_semantic")
-
-
-def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Path, workers: int = 0,
-          save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_every: int = 1,
-          val_limit: int | None = None, tensorboard: bool = False) -> Path:
-    """Trains `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
-    suffix, and written by the first process alone.
-
-    Returns the checkpoint to use: the best on `val` where the data set has one, else the last.
-    """
-    model, recipe = apply_mode(model, recipe)
-    dataset = make_dataset(data_dir, recipe, cache_dir)
-    batches = make_batches(dataset, recipe)
-    state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
-    state_path = Path(f"{stem}_resume.pt")
-    log = restore(state_path, state, recipe) if resume else []
-    if recipe.mode == "scratch-b" and rank() == 0:
-        print(f"scratch-b: {recipe.epochs} epochs")
-    if recipe.semantic_training and rank() == 0:
-        print("detail and matte do not count: only the encoder and the low-resolution branch run")
-    loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
-    validates = has_split(data_dir, "val")
-    writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
-    for epoch in range(len(log), recipe.epochs):
-        row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
-        log.append(row)
-        if rank() > 0:
-            continue
-        if validates and (last or (epoch + 1) % val_every == 0):
-            row |= validate(state.result, data_dir, semantic_training=recipe.semantic_training, limit=val_limit)
-        save_epoch(state.result, info, recipe, log, stem=stem, save=last or (epoch + 1) % save_step == 0)
-        save_train_state(state_path, state, recipe, log)
-        write_log(log, stem)
-        if writer is not None:
-            write_scalars(writer, row)
-        print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
-    return Path(f"{stem}_best.ckpt" if validates else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
-
-
-def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, epoch: int) -> dict[str, float]:
-    """One epoch; its row for the log: losses, steps so far, learning rate and speed."""
-    batches.epoch, start, title = epoch, time.perf_counter(), f"epoch {epoch}/{recipe.epochs - 1}"
-    try:
-        losses = train_epoch(state, loader, batches, recipe, title=title)
-    except KeyboardInterrupt:
-        print(f"stopped in {title}; the same command with --resume goes on there", file=sys.stderr)
-        raise
-    seconds, images = time.perf_counter() - start, sum(len(group) for group in batches.groups())
-    return {"epoch": epoch, **losses, "step": state.step, "lr": state.scheduler.get_last_lr()[1], "seconds": seconds,
-            "images_per_second": images / seconds}
-
-
-def save_epoch(model: MODNet, info: dict, recipe: Recipe, log: list[dict], *, stem: Path, save: bool) -> None:
-    """Writes `_epochN` if `save`, and `_best` if the last row of `log` has the lowest of `SCORES`."""
-    row = log[-1]
-    info = info | {"training": {**asdict(recipe), **row}}
-    if save:
-        save_model(model, f"{stem}_epoch{row['epoch']}.ckpt", info)
-    for score in SCORES:
-        if score in row and row[score] <= min(other[score] for other in log if score in other):
-            save_model(model, f"{stem}_best.ckpt", info)
 
 
 def start_model(model_path: Path | None, backbone: str | None) -> tuple[MODNet, dict]:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from src.checkpoint import load_model, save_model
 from src.data.samples import find_pairs, read_pair
-from src.eval import evaluate, evaluate_files, main, parse_args
+from src.eval import evaluate_files, main, parse_args
+from src.evaluation.evaluate import evaluate
 from src.evaluation.predict import load_predictor, predict_alpha
 from src.evaluation.report import format_error
 from src.models.modnet import MODNet

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.portraits.generate import compose, generate_data_set, generate_portrait, portrait_layers
 from src.data.portraits.hair import STYLES, strand
 from src.data.portraits.sketch import Sketch, ellipse
 from src.data.samples import find_pairs, read_pair
-from src.generate_portraits import compose, generate_data_set, generate_portrait, portrait_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = range(6)

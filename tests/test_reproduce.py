@@ -5,7 +5,7 @@ import cv2
 import pytest
 
 from src.checkpoint import save_model
-from src.generate_portraits import generate_data_set
+from src.data.portraits.generate import generate_data_set
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info

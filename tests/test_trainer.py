@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from src import trainer
 from src.checkpoint import load_model, save_model
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from src.trainer import train
+from src.training import loop
 from src.training import step as train_step
+from src.training.loop import train
 from src.training.recipe import Recipe
 from tests.conftest import ROOT, randomise, run, tiny_config
 
@@ -52,17 +52,17 @@ def test_loss_falls_and_every_file_is_written(discs, tmp_path):
 
 def test_a_resumed_run_gives_the_losses_of_one_never_stopped(discs, tmp_path, monkeypatch):
     train(*fresh(), discs, RECIPE, stem=tmp_path / "whole")
-    original = trainer.train_epoch
+    original = loop.train_epoch
 
     def stop_in_epoch_1(*args, title, **kwargs):
         if title.startswith("epoch 1"):
             raise KeyboardInterrupt
         return original(*args, title=title, **kwargs)
 
-    monkeypatch.setattr(trainer, "train_epoch", stop_in_epoch_1)
+    monkeypatch.setattr(loop, "train_epoch", stop_in_epoch_1)
     with pytest.raises(KeyboardInterrupt):
         train(*fresh(), discs, RECIPE, stem=tmp_path / "parts")
-    monkeypatch.setattr(trainer, "train_epoch", original)
+    monkeypatch.setattr(loop, "train_epoch", original)
     torch.manual_seed(99)
     train(*fresh(), discs, RECIPE, stem=tmp_path / "parts", resume=True)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
@@ -107,7 +107,7 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
                                  teacher=str(teacher), unlabeled_dir=str(discs / "val/fg"), soc=True)
     options = {"cache_dir": tmp_path / "cache", "val_every": 2, "val_limit": 1}
     train(*fresh(), discs, recipe, stem=tmp_path / "whole", **options)
-    original = trainer.train_epoch
+    original = loop.train_epoch
 
     def stop_in_epoch_2(*args, title, **kwargs):
         result = original(*args, title=title, **kwargs)
@@ -115,10 +115,10 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(trainer, "train_epoch", stop_in_epoch_2)
+    monkeypatch.setattr(loop, "train_epoch", stop_in_epoch_2)
     with pytest.raises(KeyboardInterrupt):
         train(*fresh(), discs, recipe, stem=tmp_path / "parts", **options)
-    monkeypatch.setattr(trainer, "train_epoch", original)
+    monkeypatch.setattr(loop, "train_epoch", original)
     train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, workers=1, tensorboard=True, **options)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert len(list((tmp_path / "parts_tensorboard").glob("events*"))) == 1 and len(list(tmp_path.glob("cache/*.pack"))) == 1

@@ -7,12 +7,12 @@ import numpy as np
 
 from src.media.preprocess import REF_SIZE
 from src.models.config import RGB, STRIDE
+from src.runtime.metadata import INPUT_KIND, SECTION
 
 if TYPE_CHECKING:
     from openvino import Model, Node, Output
 
-INPUT, INPUT_KIND, OUTPUT = "image", "u8_nhwc_rgb", "alpha"
-SECTION = "modnet"
+INPUT, OUTPUT = "image", "alpha"
 
 
 def embed_input(model: Model, *, precision: str = "fp32", source: str = "", ref_size: int = REF_SIZE) -> Model:
@@ -80,12 +80,3 @@ def _write_info(model: Model, **info: object) -> None:
     info |= {"input": INPUT_KIND, "openvino": openvino.__version__.partition("-")[0]}
     for name, value in info.items():
         model.set_rt_info(str(value), [SECTION, name])
-
-
-def embedded_info(model: Model) -> dict[str, str] | None:
-    """What `embed_input` wrote into a network: `input` (`u8_nhwc_rgb`), `precision` (`fp32`, `fp16` or `int8`),
-    `ref_size`, `source`, `openvino`. `None` for a network of floats."""
-    if not model.has_rt_info([SECTION, "input"]):
-        return None
-    return {name: value.astype(str) if hasattr(value, "astype") else str(value)
-            for name, value in model.get_rt_info([SECTION]).value.items()}

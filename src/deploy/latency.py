@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src.deploy.embedded_input import embedded_info
+from src.runtime.metadata import embedded_info
 from src.runtime.network import shared_core
 
 if TYPE_CHECKING:

@@ -1,18 +1,21 @@
-"""Errors of mattes over a data set."""
+"""Evaluate networks on a data set: the errors of each matte, and their means."""
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from src.data.samples import Pair, make_trimap, read_pair
+from src.data.samples import Pair, find_pairs, make_trimap, read_pair
 from src.evaluation.metrics import METRICS
-from src.evaluation.predict import Predict
+from src.evaluation.predict import Predict, predict_alpha
+from src.models.modnet import MODNet
 
 DEFAULT_METRICS = ("mse", "mad")
 UNKNOWN = "_unknown"
@@ -66,3 +69,14 @@ def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metri
             errors = matte_errors(predict(image), true_alpha, metrics, region=region)
             rows[name].append({"name": pair.image.name, **errors})
     return {name: summarise(found) for name, found in rows.items()}
+
+
+def evaluate(model: MODNet, data_dir: Path, split: str = "val", *, limit: int | None = None,
+             progress: bool = True) -> dict:
+    """MSE and MAD of a model in eval mode: `{"mse", "mad", "n", "images": [{"name", "mse", "mad"}, ...]}`.
+
+    Raises `ValueError` naming a pair that cannot be read or does not fit.
+    """
+    predictors = {"model": functools.partial(predict_alpha, model)}
+    pairs = find_pairs(data_dir, split)[:limit]
+    return errors_of(predictors, pairs, title=f"eval {split}", progress=progress)["model"]

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from src.models.config import STRIDE
-
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Formats whose decoder is Pillow's own; others (EPS, ...) would start a foreign program.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B", "I;16N")
 REF_SIZE = 512
+# What the encoder divides both sides by; `src.models.config` derives the same from its strides.
+STRIDE = 32
 # An aspect ratio above 16:1 at the reference size; the dense network needs about 2 GB for it.
 MAX_NETWORK_PIXELS = 2 ** 22
 SMOOTH_FROM = 1.25

@@ -2,16 +2,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 NUM_BLOCKS = 17
 RGB = 3
-# The encoder halves the picture five times: heights and widths are multiples of this.
-STRIDE = 32
 # MobileNetV2 (Sandler et al. 2018, table 2) without its classifier: output width and stride of each block.
 _DENSE_OUT = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
 STRIDES = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
+# The stem halves the picture too: heights and widths are multiples of this.
+STRIDE = 2 * math.prod(STRIDES)
 # A width above this is a mistake or an attack: the dense network's widest layer has 1280 channels.
 MAX_WIDTH = 4096
 

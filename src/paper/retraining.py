@@ -13,7 +13,7 @@ from src.models.costs import macs
 from src.models.prune_info import from_prune_info, read_prune_info
 from src.paper.report import PAPER
 from src.paper.resumable import Steps
-from src.paper.steps import ONLY_LAST, prune_step, retrain_step
+from src.paper.stages import ONLY_LAST, prune_step, retrain_step
 from src.pruning.budget import Budget
 from src.script import provenance
 from src.training.recipe import MODES, Recipe

@@ -13,7 +13,7 @@ from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.pruning.criteria import Scores
 from src.pruning.slicing import inherit
-from src.trainer import train
+from src.training.loop import train
 from src.training.recipe import Recipe
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.deploy.embedded_input import INPUT_KIND, embedded_info
 from src.media.preprocess import REF_SIZE
+from src.runtime.metadata import INPUT_KIND, embedded_info
 from src.script import ROOT
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from src.data.samples import find_pairs, read_pair
-from src.eval import evaluate
+from src.evaluation.evaluate import evaluate
 from src.media.preprocess import area_resize, to_input
 from src.models.modnet import MODNet
 from src.training.distillation import forward

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.portraits.generate import generate_portrait
 from src.data.samples import make_trimap
 from src.evaluation.metrics import METRICS
-from src.generate_portraits import generate_portrait
 from tests.conftest import ROOT
 
 # By path: bench/metrics.py and src/evaluation/metrics.py share their name.

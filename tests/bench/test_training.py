@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.generate_portraits import generate_data_set
+from src.data.portraits.generate import generate_data_set
 from tests.conftest import ROOT
 
 sys.path.append(str(ROOT / "bench"))

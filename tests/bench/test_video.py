@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "bench"))
 import temporal
 import video
 
-from src.generate_portraits import portrait_layers
+from src.data.portraits.generate import portrait_layers
 from src.media.backdrop import parse_backdrop
 from src.media.video_results import Look
 

@@ -12,6 +12,7 @@ from src.checkpoint import load_model
 from src.data import layouts, samples
 from src.data.layouts import check_pairs, find_pairs, has_split
 from src.data.samples import MattingDataset
+from src.training import loop
 from src.training.loading import make_dataset
 from src.training.recipe import Recipe
 from src.training.step import next_batch
@@ -87,7 +88,7 @@ def test_only_alphas_of_few_bytes_are_decoded_before_training_and_others_may_sho
 def test_a_file_that_breaks_in_a_later_epoch_costs_one_line_and_no_checkpoint(tiny_ckpt, discs, tmp_path, monkeypatch):
     args = ["--model-path", str(tiny_ckpt), "--data-dir", str(discs), "--input-size", "64", "--epoch", "2", "--save-dir",
             str(tmp_path / "out")]
-    good, original = (discs / "train/fg/3.png").read_bytes(), trainer.train_epoch
+    good, original = (discs / "train/fg/3.png").read_bytes(), loop.train_epoch
 
     def spoil_before_epoch_1(*rest, title, **kwargs):
         if title.startswith("epoch 1"):
@@ -95,11 +96,11 @@ def test_a_file_that_breaks_in_a_later_epoch_costs_one_line_and_no_checkpoint(ti
         return original(*rest, title=title, **kwargs)
 
     monkeypatch.setattr(samples, "CACHE_BYTES", 0)
-    monkeypatch.setattr(trainer, "train_epoch", spoil_before_epoch_1)
+    monkeypatch.setattr(loop, "train_epoch", spoil_before_epoch_1)
     with pytest.raises(ValueError, match="fg/3.png is not a picture"):
         trainer.main(args)
     assert load_model(tmp_path / "out/tiny_best.ckpt") and len(read_log(tmp_path / "out/tiny")) == 1
-    monkeypatch.setattr(trainer, "train_epoch", original)
+    monkeypatch.setattr(loop, "train_epoch", original)
     (discs / "train/fg/3.png").write_bytes(good)
     assert trainer.main([*args, "--resume"]) == 0 and len(read_log(tmp_path / "out/tiny")) == 2
 

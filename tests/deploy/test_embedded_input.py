@@ -8,8 +8,9 @@ import pytest
 
 openvino = pytest.importorskip("openvino")
 
-from src.deploy.embedded_input import embed_input, embedded_info
+from src.deploy.embedded_input import embed_input
 from src.media.preprocess import normalise
+from src.runtime.metadata import embedded_info
 from src.runtime.network import shared_core
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.generate_portraits import compose, portrait_layers
+from src.data.portraits.generate import compose, portrait_layers
 from src.media.foreground import METHODS, estimate_foreground
 
 RED, GREEN = (200, 20, 30), (10, 220, 20)

@@ -11,7 +11,7 @@ openvino = pytest.importorskip("openvino")
 
 import convert_openvino
 
-from src.deploy.embedded_input import embedded_info
+from src.runtime.metadata import embedded_info
 from src.runtime.network import shared_core
 from src.script import run_script
 from tests.conftest import run, write_noise

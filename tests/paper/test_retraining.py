@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import src.paper.retraining as subject
-from src import trainer
 from src.data.layouts import find_pairs
-from src.generate_portraits import generate_data_set
+from src.data.portraits.generate import generate_data_set
 from src.paper.resumable import Steps
 from src.paper.retraining import NETWORKS, draw_bars, error_table, retraining_table, summary
+from src.training import loop
 from src.training.recipe import MODES, Recipe
 from tests.conftest import run, tiny_config
 
@@ -83,7 +83,7 @@ def test_modes_get_their_epochs_and_nothing_is_trained_twice(one_network, discs,
 
 def test_an_interrupted_table_goes_on_in_the_run_that_was_stopped(one_network, discs, tmp_path, monkeypatch):
     whole = json.loads(make(one_network, discs, tmp_path / "whole").with_suffix(".json").read_text())
-    real, calls = trainer.train_epoch, []
+    real, calls = loop.train_epoch, []
 
     def stop_in_the_fourth(*args, **kwargs):
         calls.append(kwargs["title"])
@@ -91,7 +91,7 @@ def test_an_interrupted_table_goes_on_in_the_run_that_was_stopped(one_network, d
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(trainer, "train_epoch", stop_in_the_fourth)
+    monkeypatch.setattr(loop, "train_epoch", stop_in_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         make(one_network, discs, tmp_path / "cut")
     assert calls[-1] == "epoch 1/1"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from src.checkpoint import load_state, save_model, save_state
-from src.trainer import train
+from src.training.loop import train
 from src.training.recipe import Recipe
 from src.training.state import restore, save_train_state, start_state
 from tests.test_trainer import RECIPE, fresh

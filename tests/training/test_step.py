@@ -6,9 +6,9 @@ import torch
 
 from src.data.batches import Batches, make_loader
 from src.models.modnet import MODNet
-from src.trainer import train
 from src.training import step as train_step
 from src.training.loading import make_dataset
+from src.training.loop import train
 from src.training.recipe import Recipe
 from src.training.state import start_state
 from src.training.step import train_epoch

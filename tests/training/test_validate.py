@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from src.data.samples import find_pairs, read_pair
-from src.eval import evaluate
+from src.evaluation.evaluate import evaluate
 from src.media.preprocess import to_input
 from src.training.losses import semantic_target
 from src.training.validate import validate

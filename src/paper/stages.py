@@ -9,11 +9,11 @@ import main_prune
 from src.checkpoint import find_prune_info, load_model
 from src.complexity import complexity
 from src.data.layouts import has_split
-from src.eval import evaluate
+from src.evaluation.evaluate import evaluate
 from src.evaluation.report import write_report
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
-from src.trainer import train
+from src.training.loop import train
 from src.training.recipe import Recipe
 
 # More epochs than a run has: only its last is saved.
