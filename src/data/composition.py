@@ -14,6 +14,9 @@ from src.files import write_atomically
 from src.media.foreground import multi_level
 from src.media.preprocess import read_image
 
+# Beginnings of the names of pictures that show objects and animals.
+THINGS = ("coco_", "flic_")
+
 
 def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours of the foreground where `alpha` is neither 0 nor 255, in order of rows: (n, 3) uint8.
@@ -60,6 +63,7 @@ class Backgrounds:
     def __init__(self, folder: Path, size: int) -> None:
         """`size` is the side of training crops. Raises `FileNotFoundError`, or `ValueError` for an empty folder."""
         self.paths, self.size = find_images(folder), size
+        self.things = [index for index, path in enumerate(self.paths) if path.name.startswith(THINGS)]
         self._cache: dict[int, np.ndarray] = {}
 
     def load(self, index: int) -> np.ndarray:
@@ -78,9 +82,11 @@ class Backgrounds:
         for index in range(len(self.paths)):
             self.load(index)
 
-    def draw(self, side: int, rng: np.random.Generator) -> np.ndarray:
-        """A random part of a random picture as (side, side, 3) uint8: mirrored, recoloured, out of focus by chance."""
-        image = self.load(int(rng.integers(len(self.paths))))
+    def draw(self, side: int, rng: np.random.Generator, *, things: bool = False) -> np.ndarray:
+        """A random part of a random picture, or of one of `things`, as (side, side, 3) uint8: mirrored, recoloured, out of
+        focus by chance."""
+        number = int(rng.integers(len(self.things if things else self.paths)))
+        image = self.load(self.things[number] if things else number)
         rows, columns = random_window(*image.shape[:2], rng, (1.0, 2.5))
         image = resize_square(np.ascontiguousarray(image[rows, columns]), side)
         if rng.random() < 0.5:

@@ -10,9 +10,10 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from src.data.augment import degrade, jitter_colours, random_window, resize_square, turn
-from src.data.composition import Backgrounds, cached_colours, file_key, put_on
+from src.data.composition import THINGS, Backgrounds, cached_colours, file_key, put_on
 from src.data.layouts import Pair, check_somebody, find_images, find_pairs, has_split, read_pair
 from src.data.pack import Pack, Sample, write_pack
+from src.data.scene import PLAIN, Staging, compose
 from src.media.preprocess import normalise, read_image
 
 __all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
@@ -48,7 +49,7 @@ class MattingDataset(Dataset):
     def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
                  scale: tuple[float, float] = (1.0, 1.6), stretch: float = 1.0, semantic_only_dir: Path | None = None,
                  unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
-                 cache_dir: Path = CACHE_DIR) -> None:
+                 staging: Staging = PLAIN, cache_dir: Path = CACHE_DIR) -> None:
         """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
         self.pairs = find_pairs(data_dir, split)
         self.mattes = len(self.pairs)
@@ -59,7 +60,10 @@ class MattingDataset(Dataset):
             self.pairs += [Pair(path, None) for path in find_images(unlabeled_dir)]
         self.backgrounds = None if background_dir is None else Backgrounds(background_dir, size)
         self.size, self.seed, self.scale, self.stretch = size, seed, scale, stretch
-        self.composition_prob, self.cache_dir = composition_prob, cache_dir
+        self.composition_prob, self.staging, self.cache_dir = composition_prob, staging, cache_dir
+        if staging.distractor_prob and not (self.backgrounds and self.backgrounds.things):
+            raise ValueError(f"distractor-prob is {staging.distractor_prob}, but {background_dir} has no pictures "
+                             f"of things, whose names begin with {' or '.join(THINGS)}")
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
         self._pack: Pack | None = None
@@ -114,16 +118,31 @@ class MattingDataset(Dataset):
         wanted = self.backgrounds is not None and index < self.mattes
         return Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
 
+    def _foreground(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The person without its old background (H, W, 3), and its alpha (H, W), uint8."""
+        image, alpha, colours = self.load(index)
+        foreground = image.copy()
+        foreground[(alpha > 0) & (alpha < 255)] = colours
+        return foreground, alpha
+
+    def _compose(self, index: int, window: tuple[slice, slice], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The person, by chance with others and at another place, on another background; uint8."""
+        foreground, alpha = self._foreground(index)
+        if self.staging.is_plain:
+            foreground, alpha = jitter_colours(foreground[window], rng), alpha[window]
+            background = self.backgrounds.draw(max(alpha.shape), rng)
+            return put_on(foreground, alpha, background[:alpha.shape[0], :alpha.shape[1]]), alpha
+        people = [(foreground, alpha)]
+        if self.mattes > 1 and rng.random() < self.staging.two_people_prob:
+            people.insert(0, self._foreground((index + int(rng.integers(1, self.mattes))) % self.mattes))
+        return compose(people, window, self.backgrounds, self.staging, size=self.size, rng=rng)
+
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random part of picture and alpha as (S, S, 3) and (S, S) uint8, by chance on another background."""
         image, alpha, colours = self.load(index)
         rows, columns = random_window(*alpha.shape, rng, self.scale, self.stretch)
         if colours is not None and rng.random() < self.composition_prob:
-            foreground = image.copy()
-            foreground[(alpha > 0) & (alpha < 255)] = colours
-            foreground, alpha = jitter_colours(foreground[rows, columns], rng), alpha[rows, columns]
-            background = self.backgrounds.draw(max(alpha.shape), rng)
-            image = put_on(foreground, alpha, background[:alpha.shape[0], :alpha.shape[1]])
+            image, alpha = self._compose(index, (rows, columns), rng)
         else:
             image, alpha = jitter_colours(image[rows, columns], rng), alpha[rows, columns]
         image, alpha = (resize_square(np.ascontiguousarray(x), self.size) for x in (image, alpha))

@@ -19,8 +19,9 @@ def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) ->
     """
     folders = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
                for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
-    dataset = MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed, scale=recipe.scale, stretch=recipe.stretch,
-                          composition_prob=recipe.composition_prob, cache_dir=cache_dir, **folders)
+    dataset = MattingDataset(data_dir, size=recipe.sizes[1], seed=recipe.seed, scale=recipe.scale, stretch=recipe.stretch,
+                             composition_prob=recipe.composition_prob, staging=recipe.staging, cache_dir=cache_dir,
+                             **folders)
     others = find_pairs(data_dir, "val") if has_split(data_dir, "val") else []
     if dataset.backgrounds is not None:
         others = others + [Pair(path, None) for path in dataset.backgrounds.paths]

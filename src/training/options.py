@@ -24,10 +24,12 @@ NUMBERS = (
     ("semantic-scale", float, "weight of this loss"),
     ("detail-scale", float, "weight of this loss"),
     ("matte-scale", float, "weight of this loss; with this and detail-scale 0, only encoder and low-resolution branch run"),
-    ("input-size", int, "side of crops"),
     ("stretch", float, "a crop is up to this many times longer along the longer side of the picture and squeezed to a "
                        "square, so that whole portraits are seen; 1: squares"),
     ("composition-prob", float, "share of foregrounds that are put on a picture of --background-dir"),
+    ("two-people-prob", float, "share of composed pictures with a second person, of another picture"),
+    ("distractor-prob", float, "share of composed pictures with things that are no people, from the pictures of "
+                               "--background-dir whose names begin with coco_ or flic_"),
     ("distill-scale", float, "weight of the errors against the --teacher's three heads"),
     ("feature-scale", float, "weight of the errors against the --teacher's features, through 1x1 convolutions"),
     ("soc-scale", float, "weight of --soc"),
@@ -50,6 +52,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         recipe.add_argument(f"--{name}", choices=choices, default=getattr(default, name), help="default: %(default)s")
     recipe.add_argument("--scale", type=float, nargs=2, default=default.scale, metavar=("LOW", "HIGH"),
                         help="a crop's side is the short side of the picture divided by a number between (default: 1 1.6)")
+    recipe.add_argument("--input-size", type=int, nargs="+", default=[default.input_size], metavar="SIDE", help="side of "
+                        f"crops; with two, each step draws a multiple of 32 between them (default: {default.input_size})")
+    recipe.add_argument("--person-scale", type=float, nargs=2, default=default.person_scale, metavar=("LOW", "HIGH"),
+                        help="longer side of a composed person as a share of the picture's side, at any place; over 1 it is "
+                        "cut off; 1 1: as it is in its crop (default: 1 1)")
     recipe.add_argument("--background-dir", type=Path, help="pictures without people, to put foregrounds on")
     recipe.add_argument("--teacher", type=Path, help="checkpoint of a network to learn from, its pruning JSON beside it")
     recipe.add_argument("--unlabeled-dir", type=Path, help="pictures without alpha, for --teacher and --soc")
@@ -65,7 +72,11 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
     """Raises `ValueError` for a number out of range."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe) if field.name != "epochs"}
     folders = {name: None if values[name] is None else str(values[name]) for name in FOLDERS}
-    return Recipe(**values | folders | {"epochs": args.epoch, "scale": tuple(args.scale)})
+    if len(args.input_size) > 2:
+        raise ValueError(f"--input-size has {len(args.input_size)} numbers, allowed are one or two")
+    pairs = {"scale": tuple(args.scale), "person_scale": tuple(args.person_scale)}
+    sizes = args.input_size[0] if len(args.input_size) == 1 else tuple(args.input_size)
+    return Recipe(**values | folders | pairs | {"epochs": args.epoch, "input_size": sizes})
 
 
 def parse_train_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:

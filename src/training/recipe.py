@@ -5,9 +5,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
+from src.data.scene import Staging
 from src.models.config import STRIDE
 from src.models.modnet import MODNet
 
@@ -18,6 +20,7 @@ MODES = ("finetune", "scratch-e", "scratch-b")
 OVER_0 = ("epochs", "batch_size", "lr", "backbone_lr", "steps_per_epoch", "accumulate", "clip_norm")
 FROM_0 = ("semantic_scale", "detail_scale", "matte_scale", "weight_decay", "warmup_steps", "distill_scale",
           "feature_scale", "soc_scale", "seed")
+PROBABILITIES = ("composition_prob", "two_people_prob", "distractor_prob")
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,14 @@ class Recipe:
     semantic_scale: float = 10.0
     detail_scale: float = 10.0
     matte_scale: float = 1.0
-    input_size: int = 512
+    input_size: int | tuple[int, int] = 512
     scale: tuple[float, float] = (1.0, 1.6)
     stretch: float = 1.0
     background_dir: str | None = None
     composition_prob: float = 0.5
+    person_scale: tuple[float, float] = (1.0, 1.0)
+    two_people_prob: float = 0.0
+    distractor_prob: float = 0.0
     semantic_only_dir: str | None = None
     teacher: str | None = None
     distill_scale: float = 1.0
@@ -64,8 +70,9 @@ class Recipe:
                 raise ValueError(f"{name.replace('_', '-')} is {value}, allowed are {allowed}")
         if self.freeze_bn_steps < -1:
             raise ValueError(f"freeze-bn-steps is {self.freeze_bn_steps}, allowed are -1 (always) and numbers from 0")
-        if not 0 <= self.composition_prob <= 1:
-            raise ValueError(f"composition-prob is {self.composition_prob}, allowed are numbers from 0 to 1")
+        for name in PROBABILITIES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name.replace('_', '-')} is {getattr(self, name)}, allowed are numbers from 0 to 1")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}, allowed are numbers from 0, under 1")
         low, high = self.scale
@@ -73,24 +80,46 @@ class Recipe:
             raise ValueError(f"scale is {low} {high}, allowed are two numbers from 1, the smaller first")
         if not 1 <= self.stretch < math.inf:
             raise ValueError(f"stretch is {self.stretch}, allowed are numbers from 1")
-        if self.input_size < 2 * STRIDE or self.input_size % STRIDE:
-            raise ValueError(f"input-size is {self.input_size}, allowed are multiples of {STRIDE} from {2 * STRIDE}")
+        low, high = self.person_scale
+        if not 0.05 <= low <= high <= 4:
+            raise ValueError(f"person-scale is {low} {high}, allowed are two numbers from 0.05 to 4, the smaller first")
+        low, high = self.sizes
+        if low < 2 * STRIDE or low % STRIDE or high % STRIDE or low > high:
+            raise ValueError(f"input-size is {self.input_size}, allowed are multiples of {STRIDE} from {2 * STRIDE}: one, "
+                             "or the smallest and the largest")
         for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS),
                               ("mode", MODES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed are {', '.join(allowed)}")
         if self.schedule == "onecycle" and self.warmup_steps:
             raise ValueError("warmup-steps goes with the schedules step and cosine: onecycle warms up by itself")
-
         self._check_sources()
 
     def _check_sources(self) -> None:
+        if self.background_dir is None and not self.staging.is_plain:
+            raise ValueError("person-scale, two-people-prob and distractor-prob compose pictures: give background-dir")
         if self.unlabeled_dir is not None and self.teacher is None and not self.soc:
             raise ValueError("unlabeled-dir says nothing by itself: give a teacher, or soc")
         if self.soc and self.unlabeled_dir is None:
             raise ValueError("soc needs pictures without alpha: give unlabeled-dir")
         if self.soc and self.semantic_training:
             raise ValueError("soc needs detail and matte, but detail-scale and matte-scale are 0")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The smallest and the largest side of training crops."""
+        return (self.input_size, self.input_size) if isinstance(self.input_size, int) else self.input_size
+
+    def size_at(self, step: int) -> int:
+        """Side of the crops of a step: any multiple of `STRIDE` between `sizes`, alike in all processes and when resumed."""
+        low, high = self.sizes
+        rng = np.random.default_rng([self.seed, step, STRIDE])
+        return low if low == high else STRIDE * int(rng.integers(low // STRIDE, high // STRIDE + 1))
+
+    @property
+    def staging(self) -> Staging:
+        """How composed pictures are filled."""
+        return Staging(self.person_scale, self.two_people_prob, self.distractor_prob)
 
     @property
     def semantic_training(self) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -94,6 +95,16 @@ def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
         state.ema.update(state.model)
 
 
+def resize_batch(batch: Batch, size: int) -> Batch:
+    """The batch with pictures, alphas and trimaps of `size` x `size`, each pixel the mean of those it covers; a trimap is
+    0.5 wherever any of them is."""
+    if batch["image"].shape[-1] == size:
+        return batch
+    image, alpha, trimap = (F.interpolate(batch[key], (size, size), mode="area") for key in ("image", "alpha", "trimap"))
+    unknown = (trimap > 1e-4) & (trimap < 1 - 1e-4)
+    return batch | {"image": image, "alpha": alpha, "trimap": torch.where(unknown, 0.5, trimap.round())}
+
+
 def next_batch(batches: Iterator[Batch], device: torch.device) -> Batch:
     """The next micro-batch, on the device. What a loading process raised is raised here without its traceback."""
     try:
@@ -115,7 +126,7 @@ def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, re
     state.optimizer.zero_grad(set_to_none=True)
     sums, names = {"seen": 0.0}, []
     for number in range(1, count + 1):
-        batch = next_batch(micro_batches, state.device)
+        batch = resize_batch(next_batch(micro_batches, state.device), recipe.size_at(state.step))
         n = len(batch["image"])
         names += [names_of[index] for index in batch["index"].tolist()]
         with contextlib.nullcontext() if number == count else state.no_sync():

@@ -16,15 +16,25 @@ def test_every_option_reaches_the_recipe():
     given = dict(batch_size=3, epoch=5, steps_per_epoch=7, accumulate=2, lr=0.1, backbone_lr=0.2, optimizer="adamw",
                  weight_decay=0.3, schedule="cosine", warmup_steps=4, clip_norm=1.5, freeze_bn_steps=-1, ema=0.9,
                  semantic_scale=1.0, detail_scale=2.0, matte_scale=3.0, input_size=64, background_dir="b",
-                 composition_prob=0.1, stretch=1.3, semantic_only_dir="s", teacher="t", distill_scale=4.0, feature_scale=5.0,
+                 composition_prob=0.1, two_people_prob=0.2, distractor_prob=0.3, stretch=1.3,
+                 semantic_only_dir="s", teacher="t",
+                 distill_scale=4.0, feature_scale=5.0,
                  unlabeled_dir="u", soc_scale=6.0, mode="scratch-e", precision="bf16", seed=8)
     argv = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    recipe = make_recipe(parse_train_args("", [*START, *argv, "--scale", "1.1", "1.2", "--soc"]))
+    recipe = make_recipe(parse_train_args("", [*START, *argv, "--scale", "1.1", "1.2", "--soc",
+                                                "--person-scale", "0.3", "0.9"]))
     expected = Recipe(**{("epochs" if name == "epoch" else name): value for name, value in given.items()},
-                      scale=(1.1, 1.2), soc=True)
+                      scale=(1.1, 1.2), soc=True, person_scale=(0.3, 0.9))
     assert recipe == expected
     same = [name for name in Recipe.__dataclass_fields__ if getattr(recipe, name) == getattr(Recipe(), name)]
     assert not same, "a field that no option of this test changes"
+
+
+def test_input_size_takes_one_side_or_the_smallest_and_the_largest():
+    for given, expected in ((["96"], 96), (["64", "128"], (64, 128))):
+        assert make_recipe(parse_train_args("", [*START, "--input-size", *given])).input_size == expected
+    with pytest.raises(ValueError, match="--input-size has 3 numbers"):
+        make_recipe(parse_train_args("", [*START, "--input-size", "64", "96", "128"]))
 
 
 @pytest.mark.parametrize(("argv", "said"), [

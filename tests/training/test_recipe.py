@@ -28,10 +28,20 @@ def test_learning_rate_steps_every_quarter_as_published():
     np.testing.assert_allclose(rates, [1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6])
 
 
+def test_each_step_has_a_size_of_its_own_and_the_same_when_resumed():
+    sizes, again, others = ([Recipe(input_size=(64, 128), seed=seed).size_at(step) for step in range(60)]
+                            for seed in (1, 1, 2))
+    assert set(sizes) == {64, 96, 128} and sizes == again != others
+    assert Recipe(input_size=96).sizes == (96, 96) and Recipe(input_size=96).size_at(7) == 96
+
+
 @pytest.mark.parametrize(("change", "said"), [
     ({"epochs": 0}, "epochs is 0"), ({"lr": -1}, "lr is -1"), ({"input_size": 100}, "input-size is 100"),
     ({"ema": 1.0}, "ema is 1.0"), ({"scale": (0.5, 1)}, "scale is 0.5 1"), ({"stretch": 0.9}, "stretch is 0.9"),
-    ({"clip_norm": 0}, "clip-norm is 0"),
+    ({"clip_norm": 0}, "clip-norm is 0"), ({"input_size": (128, 64)}, r"input-size is \(128, 64\)"),
+    ({"input_size": (64, 100)}, "input-size is"), ({"person_scale": (0.9, 0.3)}, "person-scale is 0.9 0.3"),
+    ({"person_scale": (0.01, 1)}, "person-scale is 0.01"), ({"two_people_prob": -1}, "two-people-prob is -1"),
+    ({"distractor_prob": 0.5}, "give background-dir"),
     ({"composition_prob": 1.5}, "composition-prob is 1.5"), ({"freeze_bn_steps": -2}, "freeze-bn-steps is -2"),
     ({"schedule": "onecycle", "warmup_steps": 5}, "warmup-steps"), ({"weight_decay": -1}, "weight-decay is -1"),
     ({"unlabeled_dir": "x"}, "give a teacher"), ({"soc": True}, "soc needs pictures"), ({"mode": "x"}, "mode is x"),

@@ -57,3 +57,26 @@ def test_frozen_batch_norms_keep_their_statistics_and_only_for_the_steps_asked_f
         return (model.backbone.model.features[0][1].num_batches_tracked.item(),
                 model.f_branch.conv_lr4x.layers[1].bnorm.num_batches_tracked.item())
     assert [stats_after(steps) for steps in (0, 1, 2, -1)] == [(2, 2), (1, 2), (0, 2), (0, 2)]
+
+
+def test_a_resized_batch_keeps_means_and_an_unknown_pixel_makes_unknown():
+    trimap = torch.ones(1, 1, 64, 64)
+    trimap[..., :32], trimap[..., 31] = 0, 0.5
+    batch = {"image": torch.rand(1, 3, 64, 64), "alpha": torch.rand(1, 1, 64, 64), "trimap": trimap, "index": torch.ones(1)}
+    small = train_step.resize_batch(batch, 32)
+    torch.testing.assert_close(small["alpha"], batch["alpha"].unflatten(2, (32, 2)).unflatten(4, (32, 2)).mean((3, 5)))
+    assert small["trimap"][0, 0, 0].tolist() == [0.0] * 15 + [0.5] + [1.0] * 16
+    assert train_step.resize_batch(batch, 64) is batch and small["index"] is batch["index"]
+
+
+def test_steps_of_several_sizes_are_run_at_these(discs, monkeypatch):
+    seen, original = [], train_step.batch_losses
+
+    def watched(state, batch, recipe):
+        seen.append(batch["image"].shape[-1])
+        return original(state, batch, recipe)
+
+    monkeypatch.setattr(train_step, "batch_losses", watched)
+    recipe = Recipe(epochs=1, batch_size=2, accumulate=2, steps_per_epoch=3, input_size=(64, 128), lr=1e-3)
+    train(*fresh(), discs, recipe, stem=discs.parent / "sizes")
+    assert seen == [recipe.size_at(step) for step in range(3) for _ in range(2)] and len(set(seen)) > 1
