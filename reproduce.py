@@ -17,6 +17,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from src.checkpoint import torch_device
 from src.data.portraits.generate import generate_data_set
 from src.deploy.latency import available_devices, measure_latency
 from src.files import write_json
@@ -25,7 +26,7 @@ from src.paper.resumable import Steps
 from src.paper.retraining import retraining_table
 from src.paper.stages import evaluate_step, prune_step, retrain_step
 from src.pruning.report import pruned_stem
-from src.script import load_script, provenance, run_script, torch_device
+from src.script import load_script, provenance, run_script
 from src.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent
