@@ -5,8 +5,19 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+
+def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> list[str]:
+    """A short name for each file or folder: its name, without the suffix `without_suffix`, and as many folders before it as
+    it takes to tell them apart. Raises `ValueError` for a path that is there twice."""
+    parts = [(*path.absolute().parts[1:-1], path.stem if path.suffix == without_suffix else path.name) for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError(f"{next(str(path) for path in paths if paths.count(path) > 1)} is given twice")
 
 
 @contextlib.contextmanager

@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     device = join(torch_device(args.device))
     try:
         best = train(model.to(device), info, args.data_dir, recipe, stem=stem, workers=args.workers,
-                     save_step=args.save_step, resume=args.resume, cache_dir=args.cache_dir, val_every=args.val_every,
+                     save_step=args.save_step, resume=args.resume, cache_dir=args.cache_dir, val_dir=args.val_dir,
+                     val_half=args.val_half, val_every=args.val_every,
                      val_limit=args.val_limit, tensorboard=args.tensorboard)
     finally:
         leave()

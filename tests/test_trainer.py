@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from src import trainer
 from src.checkpoint import load_model, save_model
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -168,6 +169,18 @@ def test_published_command_and_kill_and_resume(tiny_ckpt, discs, tmp_path):
     again.kill()
     again.wait()
     assert log.read_text().splitlines()[:len(kept)] == kept
+
+
+def test_several_sets_with_weights_and_one_half_of_val(tiny_ckpt, discs, tmp_path, capsys):
+    shutil.copytree(discs, tmp_path / "others")
+    args = ["--model-path", str(tiny_ckpt), "--epoch", "1", "--batch-size", "4", "--input-size", "64", "--save-dir",
+            str(tmp_path / "out"), "--data-dir", f"{discs}=0.6", str(tmp_path / "others"), "--val-half"]
+    assert trainer.main([*args, "choose"]) == 0
+    row, = read_log(tmp_path / "out/tiny")
+    assert row["step"] == 2 and row["val_n"] == 4 and row["val_mse_discs"] == row["val_mse_others"] == row["val_mse"]
+    assert "val_mse_others" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no pictures in the half 'report'"):
+        trainer.main([*args, "report"])
 
 
 @pytest.mark.parametrize(("args", "said"), [

@@ -8,14 +8,18 @@ import numpy as np
 
 
 def random_window(height: int, width: int, rng: np.random.Generator, scale: tuple[float, float],
-                  stretch: float = 1.0) -> tuple[slice, slice]:
+                  stretch: float = 1.0, aspect: tuple[float, float] = (1.0, 1.0)) -> tuple[slice, slice]:
     """Rows and columns of a part of the picture: its side is the short side divided by a number from `scale` (both from
     1), which is the same as a crop of a picture enlarged by that number. Along the longer side of the picture it is longer
-    by a factor between 1 and `stretch`, if the picture is."""
+    by a factor between 1 and `stretch`, if the picture is. Then one side is cut so that width over height changes by a
+    number from `aspect`."""
     short = max(1, round(min(height, width) / rng.uniform(*scale)))
-    # Without `stretch` no number is drawn, so that recipes of before see the crops of before.
+    # Without `stretch` or `aspect` no number is drawn, so that recipes of before see the crops of before.
     long = min(max(height, width), round(short * rng.uniform(1, stretch))) if stretch > 1 else short
     rows, columns = (long, short) if height >= width else (short, long)
+    if aspect != (1.0, 1.0):
+        change = np.exp(rng.uniform(*np.log(aspect)))
+        rows, columns = max(1, round(rows / max(1, change))), max(1, round(columns * min(1, change)))
     top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
     return slice(top, top + rows), slice(left, left + columns)
 

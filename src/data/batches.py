@@ -1,8 +1,9 @@
 """Which samples make which training step, for any epoch, process and number of micro-batches."""
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import torch
@@ -10,27 +11,49 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class Batches(Sampler[list[int]]):
-    """Micro-batches of the epoch `self.epoch`, as lists of keys; a key is `shuffle * length + index` of a sample.
+    """Micro-batches of the epoch `self.epoch`, as lists of keys; a key is `pass * length + index` of a sample, where pass
+    counts how often the sample was drawn before.
 
     A step takes `batch_size * accumulate * world` samples, its *group*, which every process divides in the same way, so
     that what is learned does not depend on how many processes share the work. An epoch is one shuffle of the data set,
     or `steps` steps that go on through one shuffle after another. The last, smaller group of a shuffle is used by a
     single process and left out by several.
+
+    With `parts`, the numbers of samples that follow one another and their weights, a shuffle has each part `weight` times:
+    of a fraction another share of the part each time, until all of it was there.
     """
 
     def __init__(self, length: int, batch_size: int, *, seed: int, accumulate: int = 1, steps: int | None = None,
-                 rank: int = 0, world: int = 1) -> None:
+                 rank: int = 0, world: int = 1, parts: Sequence[tuple[int, float]] | None = None) -> None:
         self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
         self.rank, self.world, self.group_size = rank, world, batch_size * accumulate * world
-        whole = length // self.group_size if world > 1 else math.ceil(length / self.group_size)
+        self.parts = [(count, max(1, round(count * weight))) for count, weight in parts or [(length, 1.0)]]
+        self.drawn = sum(draws for _, draws in self.parts)
+        whole = self.drawn // self.group_size if world > 1 else math.ceil(self.drawn / self.group_size)
         self.steps = steps or whole
         self.endless = steps is not None
         if self.steps < 1:
-            raise ValueError(f"{length} training pictures are too few for a step of {self.group_size}")
+            raise ValueError(f"{self.drawn} training pictures are too few for a step of {self.group_size}")
+
+    def _permutation(self, length: int, *marks: int) -> torch.Tensor:
+        seed = functools.reduce(lambda seed, mark: seed * 100_003 + mark, marks, self.seed) % 2 ** 63
+        return torch.randperm(length, generator=torch.Generator().manual_seed(seed))
+
+    def _draws(self, shuffle: int) -> torch.Tensor:
+        """Keys of a shuffle, part by part: each part is an endless line of passes through it, of which this is a piece."""
+        keys, first_index = [], 0
+        for part, (count, draws) in enumerate(self.parts):
+            start = shuffle * draws
+            for number in range(start // count, -(-(start + draws) // count)):
+                piece = slice(max(0, start - number * count), min(count, start + draws - number * count))
+                whole = piece == slice(0, count)
+                order = torch.arange(count) if whole else self._permutation(count, number, part + 1)
+                keys.append(order[piece] + first_index + number * self.length)
+            first_index += count
+        return torch.cat(keys)
 
     def _shuffle(self, number: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        return torch.randperm(self.length, generator=generator) + number * self.length
+        return self._draws(number)[self._permutation(self.drawn, number)]
 
     def groups(self) -> list[list[int]]:
         """Keys of each step of the epoch, of all processes together."""
@@ -38,9 +61,9 @@ class Batches(Sampler[list[int]]):
             keys = self._shuffle(self.epoch).tolist()
         else:
             first, last = self.epoch * self.steps * self.group_size, (self.epoch + 1) * self.steps * self.group_size
-            start = first // self.length
-            keys = torch.cat([self._shuffle(n) for n in range(start, -(-last // self.length))]).tolist()
-            keys = keys[first - start * self.length:last - start * self.length]
+            start = first // self.drawn
+            keys = torch.cat([self._shuffle(n) for n in range(start, -(-last // self.drawn))]).tolist()
+            keys = keys[first - start * self.drawn:last - start * self.drawn]
         return [keys[i * self.group_size:(i + 1) * self.group_size] for i in range(self.steps)]
 
     def micro_batches(self, group: list[int]) -> list[list[int]]:

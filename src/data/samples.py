@@ -14,6 +14,7 @@ from src.data.composition import THINGS, Backgrounds, cached_colours, file_key, 
 from src.data.layouts import Pair, check_somebody, find_images, find_pairs, has_split, read_pair
 from src.data.pack import Pack, Sample, write_pack
 from src.data.scene import PLAIN, Staging, compose
+from src.data.sources import Sources, as_sources
 from src.media.preprocess import normalise, read_image
 
 __all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
@@ -46,20 +47,25 @@ class MattingDataset(Dataset):
     unbroken one would. Pictures are kept in memory up to `CACHE_BYTES`, as large as the largest `scale` needs them.
     """
 
-    def __init__(self, data_dir: Path, split: str = "train", *, size: int = 512, seed: int = 0,
-                 scale: tuple[float, float] = (1.0, 1.6), stretch: float = 1.0, semantic_only_dir: Path | None = None,
+    def __init__(self, data_dir: Sources, split: str = "train", *, size: int = 512, seed: int = 0,
+                 scale: tuple[float, float] = (1.0, 1.6), stretch: float = 1.0,
+                 aspect: tuple[float, float] = (1.0, 1.0), semantic_only_dir: Sources | None = None,
                  unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
                  staging: Staging = PLAIN, cache_dir: Path = CACHE_DIR) -> None:
         """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
-        self.pairs = find_pairs(data_dir, split)
+        self.pairs: list[Pair] = []
+        # Number of samples and weight of each data set, in order.
+        self.parts: list[tuple[int, float]] = []
+        self._add_sets(data_dir, split)
         self.mattes = len(self.pairs)
         if semantic_only_dir is not None:
-            self.pairs += find_pairs(semantic_only_dir, split)
+            self._add_sets(semantic_only_dir, split)
         self.labeled = len(self.pairs)
         if unlabeled_dir is not None:
             self.pairs += [Pair(path, None) for path in find_images(unlabeled_dir)]
+            self.parts.append((len(self.pairs) - self.labeled, 1.0))
         self.backgrounds = None if background_dir is None else Backgrounds(background_dir, size)
-        self.size, self.seed, self.scale, self.stretch = size, seed, scale, stretch
+        self.size, self.seed, self.scale, self.stretch, self.aspect = size, seed, scale, stretch, aspect
         self.composition_prob, self.staging, self.cache_dir = composition_prob, staging, cache_dir
         if staging.distractor_prob and not (self.backgrounds and self.backgrounds.things):
             raise ValueError(f"distractor-prob is {staging.distractor_prob}, but {background_dir} has no pictures "
@@ -67,6 +73,12 @@ class MattingDataset(Dataset):
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
         self._pack: Pack | None = None
+
+    def _add_sets(self, data: Sources, split: str) -> None:
+        for source in as_sources(data):
+            pairs = find_pairs(source.path, split)
+            self.pairs += pairs
+            self.parts.append((len(pairs), source.weight))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -140,7 +152,7 @@ class MattingDataset(Dataset):
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random part of picture and alpha as (S, S, 3) and (S, S) uint8, by chance on another background."""
         image, alpha, colours = self.load(index)
-        rows, columns = random_window(*alpha.shape, rng, self.scale, self.stretch)
+        rows, columns = random_window(*alpha.shape, rng, self.scale, self.stretch, self.aspect)
         if colours is not None and rng.random() < self.composition_prob:
             image, alpha = self._compose(index, (rows, columns), rng)
         else:

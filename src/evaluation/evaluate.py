@@ -77,6 +77,10 @@ def evaluate(model: MODNet, data_dir: Path, split: str = "val", *, limit: int | 
 
     Raises `ValueError` naming a pair that cannot be read or does not fit.
     """
+    return evaluate_pairs(model, find_pairs(data_dir, split)[:limit], title=f"eval {split}", progress=progress)
+
+
+def evaluate_pairs(model: MODNet, pairs: Sequence[Pair], *, title: str = "eval", progress: bool = True) -> dict:
+    """As `evaluate`, of the given pairs."""
     predictors = {"model": functools.partial(predict_alpha, model)}
-    pairs = find_pairs(data_dir, split)[:limit]
-    return errors_of(predictors, pairs, title=f"eval {split}", progress=progress)["model"]
+    return errors_of(predictors, pairs, title=title, progress=progress)["model"]

@@ -5,7 +5,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from src.files import write_atomically, write_json, write_text
+from src.files import short_names, write_atomically, write_json, write_text
 from src.script import provenance
 
 DIGITS = {"mse": 6, "mad": 6, "sad": 3, "grad": 3, "conn": 3}
@@ -58,9 +58,7 @@ def write_comparison(results: Mapping[str, Mapping], setting: Mapping, stem: Pat
 def labels(paths: Sequence[Path]) -> list[str]:
     """A short name for each model file: the stem of a .ckpt, the name of another, as many folders before it as it takes to
     tell them apart. Raises `ValueError` for a file given twice."""
-    parts = [(*path.absolute().parts[1:-1], path.stem if path.suffix == ".ckpt" else path.name) for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["_".join(part[-depth:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    raise ValueError(f"--ckpt-path has {next(str(path) for path in paths if paths.count(path) > 1)} twice")
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"--ckpt-path has {path} twice")
+    return short_names(paths, without_suffix=".ckpt")

@@ -6,23 +6,33 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from src.data.batches import Batches, make_loader
-from src.data.layouts import Pair, check_pairs, find_pairs, has_split
+from src.data.layouts import Pair, check_pairs
 from src.data.samples import CACHE_DIR, MattingDataset
+from src.data.sources import Sources, pairs_by_set, parse_source, with_split
 from src.training.distributed import rank, wait_for_all, world_size
 from src.training.recipe import Recipe
 
 
-def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) -> MattingDataset:
-    """The training samples that `recipe` asks for, after a look at every pair, those for validation too.
+def folders_of(recipe: Recipe) -> dict:
+    """The folders of a recipe, which holds them as text."""
+    paths = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
+             for name in ("unlabeled_dir", "background_dir")}
+    rough = (recipe.semantic_only_dir,) if isinstance(recipe.semantic_only_dir, str) else recipe.semantic_only_dir
+    return paths | {"semantic_only_dir": None if rough is None else [parse_source(text) for text in rough]}
+
+
+def make_dataset(data_dir: Sources, recipe: Recipe, cache_dir: Path = CACHE_DIR,
+                 val_dir: Sources | None = None) -> MattingDataset:
+    """The training samples that `recipe` asks for, after a look at every pair, those for validation too: of `val_dir`, or
+    of the sets of `data_dir` that have some.
 
     Raises `FileNotFoundError` or `ValueError` naming a folder or file.
     """
-    folders = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
-               for name in ("semantic_only_dir", "unlabeled_dir", "background_dir")}
     dataset = MattingDataset(data_dir, size=recipe.sizes[1], seed=recipe.seed, scale=recipe.scale, stretch=recipe.stretch,
-                             composition_prob=recipe.composition_prob, staging=recipe.staging, cache_dir=cache_dir,
-                             **folders)
-    others = find_pairs(data_dir, "val") if has_split(data_dir, "val") else []
+                             aspect=recipe.aspect, composition_prob=recipe.composition_prob,
+                             staging=recipe.staging, cache_dir=cache_dir, **folders_of(recipe))
+    judged = with_split(data_dir) if val_dir is None else val_dir
+    others = [pair for pairs in pairs_by_set(judged).values() for pair in pairs]
     if dataset.backgrounds is not None:
         others = others + [Pair(path, None) for path in dataset.backgrounds.paths]
     check_pairs(dataset.pairs, others)
@@ -32,7 +42,7 @@ def make_dataset(data_dir: Path, recipe: Recipe, cache_dir: Path = CACHE_DIR) ->
 def make_batches(dataset: MattingDataset, recipe: Recipe) -> Batches:
     """Which samples make which step; of this process its share."""
     return Batches(len(dataset), recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
-                   steps=recipe.steps_per_epoch, rank=rank(), world=world_size())
+                   steps=recipe.steps_per_epoch, rank=rank(), world=world_size(), parts=dataset.parts)
 
 
 def load_training(dataset: MattingDataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from src.checkpoint import save_model
 from src.data.batches import Batches
-from src.data.samples import CACHE_DIR, has_split
+from src.data.samples import CACHE_DIR
+from src.data.sources import Sources, as_sources, pairs_by_set, with_split
 from src.models.modnet import MODNet
 from src.training.distributed import rank
 from src.training.loading import load_training, make_batches, make_dataset
@@ -26,16 +27,19 @@ from src.training.validate import validate
 SCORES = ("val_mse", "val_semantic")
 
 
-def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Path, workers: int = 0,
-          save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_every: int = 1,
-          val_limit: int | None = None, tensorboard: bool = False) -> Path:
+def train(model: MODNet, info: dict, data_dir: Sources, recipe: Recipe, *, stem: Path, workers: int = 0,
+          save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_dir: Sources | None = None,
+          val_half: str | None = None, val_every: int = 1, val_limit: int | None = None, tensorboard: bool = False) -> Path:
     """Trains `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
     suffix, and written by the first process alone.
 
-    Returns the checkpoint to use: the best on `val` where the data set has one, else the last.
+    Returns the checkpoint to use: the best on `val` of `val_dir`, or of those data sets that have one, by one half of it if
+    asked; without any the last.
     """
     model, recipe = apply_mode(model, recipe)
-    dataset = make_dataset(data_dir, recipe, cache_dir)
+    judged = with_split(data_dir) if val_dir is None else as_sources(val_dir)
+    pairs_by_set(judged, half=val_half)
+    dataset = make_dataset(data_dir, recipe, cache_dir, judged)
     batches = make_batches(dataset, recipe)
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
     state_path = Path(f"{stem}_resume.pt")
@@ -45,22 +49,21 @@ def train(model: MODNet, info: dict, data_dir: Path, recipe: Recipe, *, stem: Pa
     if recipe.semantic_training and rank() == 0:
         print("detail and matte do not count: only the encoder and the low-resolution branch run")
     loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
-    validates = has_split(data_dir, "val")
     writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
     for epoch in range(len(log), recipe.epochs):
         row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
         log.append(row)
         if rank() > 0:
             continue
-        if validates and (last or (epoch + 1) % val_every == 0):
-            row |= validate(state.result, data_dir, semantic_training=recipe.semantic_training, limit=val_limit)
+        if judged and (last or (epoch + 1) % val_every == 0):
+            row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit, half=val_half)
         save_epoch(state.result, info, recipe, log, stem=stem, save=last or (epoch + 1) % save_step == 0)
         save_train_state(state_path, state, recipe, log)
         write_log(log, stem)
         if writer is not None:
             write_scalars(writer, row)
         print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
-    return Path(f"{stem}_best.ckpt" if validates else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
+    return Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
 
 
 def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, epoch: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from src.data.samples import CACHE_DIR
+from src.data.sources import HALVES, Source, as_sources, parse_source
 from src.training.recipe import MODES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 
 # Numbers of the recipe: option, type, help.
@@ -36,7 +37,7 @@ NUMBERS = (
     ("seed", int, "seed of every random choice"),
 )
 CHOICES = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS))
-FOLDERS = ("background_dir", "semantic_only_dir", "unlabeled_dir", "teacher")
+FOLDERS = ("background_dir", "unlabeled_dir", "teacher")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         recipe.add_argument(f"--{name}", choices=choices, default=getattr(default, name), help="default: %(default)s")
     recipe.add_argument("--scale", type=float, nargs=2, default=default.scale, metavar=("LOW", "HIGH"),
                         help="a crop's side is the short side of the picture divided by a number between (default: 1 1.6)")
+    recipe.add_argument("--aspect", type=float, nargs=2, default=default.aspect, metavar=("LOW", "HIGH"),
+                        help="a crop's width over its height is a number between, and it is squeezed to a square: for sets "
+                        "whose pictures were squeezed before, for instance 0.75 1.34 (default: 1 1)")
     recipe.add_argument("--input-size", type=int, nargs="+", default=[default.input_size], metavar="SIDE", help="side of "
                         f"crops; with two, each step draws a multiple of 32 between them (default: {default.input_size})")
     recipe.add_argument("--person-scale", type=float, nargs=2, default=default.person_scale, metavar=("LOW", "HIGH"),
@@ -64,8 +68,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
                         "(MODNet's self-supervised consistency); goes on from a trained network")
     recipe.add_argument("--mode", choices=MODES, default=default.mode, help="scratch-e: new random weights, the same "
                         "epochs; scratch-b: as many times more epochs as the dense network has multiply-accumulates more")
-    recipe.add_argument("--semantic-only-dir", type=Path, help="another data set, whose mattes are rough masks: its "
-                        "samples teach nothing about detail and matte near the outline")
+    recipe.add_argument("--semantic-only-dir", nargs="+", metavar="FOLDER[=WEIGHT]", help="data sets whose mattes are rough "
+                        "masks: their samples teach nothing about detail and matte near the outline")
 
 
 def make_recipe(args: argparse.Namespace) -> Recipe:
@@ -74,20 +78,27 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
     folders = {name: None if values[name] is None else str(values[name]) for name in FOLDERS}
     if len(args.input_size) > 2:
         raise ValueError(f"--input-size has {len(args.input_size)} numbers, allowed are one or two")
-    pairs = {"scale": tuple(args.scale), "person_scale": tuple(args.person_scale)}
+    pairs = {name: tuple(getattr(args, name)) for name in ("scale", "aspect", "person_scale")}
     sizes = args.input_size[0] if len(args.input_size) == 1 else tuple(args.input_size)
+    rough = args.semantic_only_dir
+    folders["semantic_only_dir"] = rough if rough is None else rough[0] if len(rough) == 1 else tuple(rough)
     return Recipe(**values | folders | pairs | {"epochs": args.epoch, "input_size": sizes})
 
 
 def parse_train_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:
-    """The parsed command line."""
+    """The parsed command line. Raises `ValueError` for data sets with a bad weight or given twice."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, help="checkpoint to start from, its pruning JSON beside it")
     parser.add_argument("--backbone", help="start a dense network from an ImageNet encoder instead: a file, or `imagenet` "
                         "to let torchvision fetch one")
     parser.add_argument("--save-dir", type=Path, help="where files go (default: the folder of the model, or result)")
     parser.add_argument("--name", help="stem of the files (default: that of the model, or modnet)")
-    parser.add_argument("--data-dir", type=Path, default=Path("data/PPM-100"), help="data set (default: %(default)s)")
+    parser.add_argument("--data-dir", nargs="+", default=["data/PPM-100"], metavar="FOLDER[=WEIGHT]", help="data sets; "
+                        "the weight is how many times a set is drawn in an epoch, fractions too (default: data/PPM-100)")
+    parser.add_argument("--val-dir", nargs="+", metavar="FOLDER", help="data sets whose val is validated on (default: "
+                        "those of --data-dir that have one)")
+    parser.add_argument("--val-half", choices=HALVES, help="validate on this half of val, and leave the other half for "
+                        "what eval.py --split-half reports")
     parser.add_argument("--cache-dir", type=Path, default=CACHE_DIR, help="where estimated foreground colours and, "
                         "with --workers, decoded pictures are kept (default: %(default)s)")
     parser.add_argument("--save-step", type=int, default=1, help="epochs between checkpoints (default: %(default)s)")
@@ -105,4 +116,6 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
         value = getattr(args, name)
         if value is not None and value < least:
             parser.error(f"--{name.replace('_', '-')} is {value}, allowed are whole numbers from {least}")
+    args.data_dir = as_sources([parse_source(text) for text in args.data_dir])
+    args.val_dir = None if args.val_dir is None else as_sources([Source(Path(text)) for text in args.val_dir])
     return args

@@ -46,12 +46,13 @@ class Recipe:
     input_size: int | tuple[int, int] = 512
     scale: tuple[float, float] = (1.0, 1.6)
     stretch: float = 1.0
+    aspect: tuple[float, float] = (1.0, 1.0)
     background_dir: str | None = None
     composition_prob: float = 0.5
     person_scale: tuple[float, float] = (1.0, 1.0)
     two_people_prob: float = 0.0
     distractor_prob: float = 0.0
-    semantic_only_dir: str | None = None
+    semantic_only_dir: str | tuple[str, ...] | None = None
     teacher: str | None = None
     distill_scale: float = 1.0
     feature_scale: float = 1.0
@@ -80,6 +81,9 @@ class Recipe:
             raise ValueError(f"scale is {low} {high}, allowed are two numbers from 1, the smaller first")
         if not 1 <= self.stretch < math.inf:
             raise ValueError(f"stretch is {self.stretch}, allowed are numbers from 1")
+        low, high = self.aspect
+        if not 0.25 <= low <= high <= 4:
+            raise ValueError(f"aspect is {low} {high}, allowed are two numbers from 0.25 to 4, the smaller first")
         low, high = self.person_scale
         if not 0.05 <= low <= high <= 4:
             raise ValueError(f"person-scale is {low} {high}, allowed are two numbers from 0.05 to 4, the smaller first")

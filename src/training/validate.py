@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import statistics
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from tqdm import tqdm
 
-from src.data.samples import find_pairs, read_pair
-from src.evaluation.evaluate import evaluate
+from src.data.samples import Pair, read_pair
+from src.data.sources import Sources, pairs_by_set
+from src.evaluation.evaluate import evaluate_pairs
 from src.media.preprocess import area_resize, to_input
 from src.models.modnet import MODNet
 from src.training.distillation import forward
@@ -16,21 +17,32 @@ from src.training.losses import semantic_loss
 
 
 @torch.inference_mode()
-def semantic_error(model: MODNet, data_dir: Path, limit: int | None) -> dict:
-    """Mean squared error of the coarse semantics alone, `{"val_semantic", "val_n"}`, for a network in eval mode."""
+def semantic_error(model: MODNet, pairs: Sequence[Pair], title: str) -> float:
+    """Mean squared error of the coarse semantics alone, for a network in eval mode."""
     device, errors = next(model.parameters()).device, []
-    for pair in tqdm(find_pairs(data_dir, "val")[:limit], desc="eval val", leave=False):
+    for pair in tqdm(pairs, desc=title, leave=False):
         image, alpha = read_pair(pair)
         x = torch.from_numpy(to_input(image)).to(device)
         semantic, _, _ = forward(model, x, semantic_training=True)
         true_alpha = torch.from_numpy(area_resize(alpha, *x.shape[2:]))[None, None].to(device)
         errors.append(semantic_loss(semantic, true_alpha).item())
-    return {"val_semantic": statistics.fmean(errors), "val_n": len(errors)}
+    return statistics.fmean(errors)
 
 
-def validate(model: MODNet, data_dir: Path, *, semantic_training: bool, limit: int | None) -> dict:
-    """`val_mse`, `val_mad` and `val_n`, or `val_semantic` where nothing else is trained."""
-    if semantic_training:
-        return semantic_error(model.eval(), data_dir, limit)
-    result = evaluate(model.eval(), data_dir, "val", limit=limit)
-    return {"val_mse": result["mse"], "val_mad": result["mad"], "val_n": result["n"]}
+def validate(model: MODNet, data_dir: Sources, *, semantic_training: bool, limit: int | None,
+             half: str | None = None) -> dict:
+    """`val_mse`, `val_mad` and `val_n`, or `val_semantic` where nothing else is trained, on the first `limit` pictures of
+    one or both halves of `val`; of several data sets the mean over the sets, and each set's own as `val_mse_<set>`."""
+    model.eval()
+    rows: dict[str, dict[str, float]] = {}
+    sets = pairs_by_set(data_dir, "val", half=half, limit=limit)
+    for name, pairs in sets.items():
+        title = "eval val" if len(sets) == 1 else f"eval {name}"
+        if semantic_training:
+            rows[name] = {"val_semantic": semantic_error(model, pairs, title)}
+        else:
+            result = evaluate_pairs(model, pairs, title=title)
+            rows[name] = {"val_mse": result["mse"], "val_mad": result["mad"]}
+    means = {error: statistics.fmean(row[error] for row in rows.values()) for error in next(iter(rows.values()))}
+    own = {f"{error}_{name}": value for name, row in rows.items() for error, value in row.items()} if len(rows) > 1 else {}
+    return {**means, "val_n": sum(map(len, sets.values())), **own}

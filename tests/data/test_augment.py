@@ -28,6 +28,17 @@ def test_stretched_windows_are_longer_along_the_longer_side_up_to_the_whole_pict
     assert square == (slice(0, 80), slice(0, 80))
 
 
+def test_aspect_cuts_one_side_of_a_window_by_up_to_what_was_asked():
+    rng, ratios = np.random.default_rng(0), []
+    for _ in range(300):
+        rows, columns = random_window(120, 100, rng, (1.0, 1.0), aspect=(0.5, 2.0))
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        assert max(height, width) == 100 and rows.start >= 0 and rows.stop <= 120
+        ratios.append(width / height)
+    assert 0.5 <= min(ratios) < 0.53 and 1.9 < max(ratios) <= 2.0
+    assert abs(np.mean(np.log(ratios))) < 0.1, "as often narrower as wider"
+
+
 def test_turning_by_a_right_angle_is_rot90():
     image, alpha = (np.random.default_rng(0).integers(0, 256, s, dtype=np.uint8) for s in ((8, 8, 3), (8, 8)))
     turned, turned_alpha = turn(image, alpha, 90)

@@ -35,6 +35,25 @@ def test_accumulation_and_processes_see_the_samples_of_one_big_batch():
         assert [len(piece) for piece in pieces] == [2] * 4 and sorted(sum(pieces, [])) == sorted(group)
 
 
+def test_parts_are_drawn_by_their_weights_and_fractions_take_turns():
+    batches, drawn = Batches(14, 3, seed=3, parts=[(4, 2.0), (4, 1.0), (6, 0.5)]), []
+    for epoch in range(4):
+        drawn += [divmod(key, 14) for key in sum(keys(batches, epoch), [])]
+        indices = [index for _, index in drawn[-15:]]
+        assert len(drawn) == 15 * (epoch + 1)
+        assert [sum(index in part for index in indices) for part in (range(4), range(4, 8), range(8, 14))] == [8, 4, 3]
+    assert len(set(drawn)) == 60, "no key comes twice: each draw has random choices of its own"
+    counts = [sum(index == other for _, index in drawn) for other in range(14)]
+    assert counts == [8] * 4 + [4] * 4 + [2] * 6
+    assert keys(Batches(14, 3, seed=3, parts=[(14, 1.0)]), 2) == keys(Batches(14, 3, seed=3), 2)
+
+
+def test_a_weight_between_two_numbers_goes_on_where_it_stopped():
+    batches = Batches(5, 100, seed=0, parts=[(5, 1.4)])
+    drawn = sum((sum(keys(batches, epoch), []) for epoch in range(5)), [])
+    assert sorted(drawn) == list(range(35)), "seven passes in five epochs"
+
+
 def test_several_processes_leave_the_rest_out_and_too_few_pictures_are_refused():
     assert [len(group) for group in Batches(7, 1, seed=0, world=3).groups()] == [3, 3]
     with pytest.raises(ValueError, match="2 training pictures are too few for a step of 3"):

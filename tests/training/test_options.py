@@ -1,4 +1,6 @@
 """The command line of the trainer."""
+from pathlib import Path
+
 import pytest
 
 from src.training.options import make_recipe, parse_train_args
@@ -22,9 +24,9 @@ def test_every_option_reaches_the_recipe():
                  unlabeled_dir="u", soc_scale=6.0, mode="scratch-e", precision="bf16", seed=8)
     argv = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     recipe = make_recipe(parse_train_args("", [*START, *argv, "--scale", "1.1", "1.2", "--soc",
-                                                "--person-scale", "0.3", "0.9"]))
+                                                "--person-scale", "0.3", "0.9", "--aspect", "0.8", "1.2"]))
     expected = Recipe(**{("epochs" if name == "epoch" else name): value for name, value in given.items()},
-                      scale=(1.1, 1.2), soc=True, person_scale=(0.3, 0.9))
+                      scale=(1.1, 1.2), soc=True, person_scale=(0.3, 0.9), aspect=(0.8, 1.2))
     assert recipe == expected
     same = [name for name in Recipe.__dataclass_fields__ if getattr(recipe, name) == getattr(Recipe(), name)]
     assert not same, "a field that no option of this test changes"
@@ -35,6 +37,18 @@ def test_input_size_takes_one_side_or_the_smallest_and_the_largest():
         assert make_recipe(parse_train_args("", [*START, "--input-size", *given])).input_size == expected
     with pytest.raises(ValueError, match="--input-size has 3 numbers"):
         make_recipe(parse_train_args("", [*START, "--input-size", "64", "96", "128"]))
+
+
+def test_data_sets_have_weights_and_a_single_folder_is_what_it_was():
+    args = parse_train_args("", [*START, "--data-dir", "a=2", "b", "--val-dir", "c", "--val-half", "choose",
+                                 "--semantic-only-dir", "d=0.5", "e"])
+    assert args.data_dir == [(Path("a"), 2.0), (Path("b"), 1.0)] and args.val_dir == [(Path("c"), 1.0)]
+    assert make_recipe(args).semantic_only_dir == ("d=0.5", "e") and args.val_half == "choose"
+    args = parse_train_args("", [*START, "--semantic-only-dir", "d"])
+    assert args.data_dir == [(Path("data/PPM-100"), 1.0)] and make_recipe(args).semantic_only_dir == "d"
+    for given in (["a=0"], ["a=x"], ["=1"], ["a", "./a"]):
+        with pytest.raises(ValueError, match="weight|given twice"):
+            parse_train_args("", [*START, "--data-dir", *given])
 
 
 @pytest.mark.parametrize(("argv", "said"), [

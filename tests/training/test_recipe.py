@@ -41,7 +41,7 @@ def test_each_step_has_a_size_of_its_own_and_the_same_when_resumed():
     ({"clip_norm": 0}, "clip-norm is 0"), ({"input_size": (128, 64)}, r"input-size is \(128, 64\)"),
     ({"input_size": (64, 100)}, "input-size is"), ({"person_scale": (0.9, 0.3)}, "person-scale is 0.9 0.3"),
     ({"person_scale": (0.01, 1)}, "person-scale is 0.01"), ({"two_people_prob": -1}, "two-people-prob is -1"),
-    ({"distractor_prob": 0.5}, "give background-dir"),
+    ({"aspect": (1.2, 0.8)}, "aspect is 1.2 0.8"), ({"distractor_prob": 0.5}, "give background-dir"),
     ({"composition_prob": 1.5}, "composition-prob is 1.5"), ({"freeze_bn_steps": -2}, "freeze-bn-steps is -2"),
     ({"schedule": "onecycle", "warmup_steps": 5}, "warmup-steps"), ({"weight_decay": -1}, "weight-decay is -1"),
     ({"unlabeled_dir": "x"}, "give a teacher"), ({"soc": True}, "soc needs pictures"), ({"mode": "x"}, "mode is x"),
