@@ -1,6 +1,7 @@
 """eval.py against the published protocol written with torch, and as a user runs it."""
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 
 from src.checkpoint import load_model, save_model
 from src.data.samples import find_pairs, read_pair
+from src.data.sources import half_of
 from src.eval import evaluate_files, main, parse_args
 from src.evaluation.evaluate import evaluate
 from src.evaluation.predict import load_predictor, predict_alpha
@@ -73,6 +75,35 @@ def test_several_models_in_one_table(tiny_ckpt, discs, tmp_path):
     assert [row["mse"] for row in alone["images"]] == [row["mse"] for row in results["other"]["images"]]
 
 
+def test_several_sets_a_half_and_intervals(tiny_ckpt, discs, tmp_path, capsys):
+    shutil.copytree(discs, tmp_path / "others")
+    for kind in ("fg", "alpha"):
+        (tmp_path / f"others/val/{kind}/0.png").rename(tmp_path / f"others/val/{kind}/5.png")
+    assert [half_of(stem) for stem in "015"] == ["choose", "choose", "report"]
+    args = ["--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path / "r"), "--bootstrap", "100", "--data-dir"]
+    assert main([*args, str(discs), str(tmp_path / "others"), "--split-half", "choose"]) == 0
+    said = json.loads((tmp_path / "r/tiny_eval.json").read_text())
+    assert [said["sets"][name]["n"] for name in ("discs", "others")] == [2, 1] and said["n"] == 3
+    assert said["intervals"]["mse"][0] <= said["mse"] <= said["intervals"]["mse"][1] and said["split_half"] == "choose"
+    assert [row["set"] for row in csv.DictReader((tmp_path / "r/tiny_eval.csv").open())] == ["discs", "discs", "others"]
+    assert "| others | tiny | 1 | **" in capsys.readouterr().out
+    assert main([*args, str(tmp_path / "others"), "--split-half", "report"]) == 0
+    with pytest.raises(ValueError, match="discs has no pictures in the half 'report'"):
+        main([*args, str(discs), "--split-half", "report"])
+
+
+def test_networks_see_pictures_at_the_size_asked_for(tiny_ckpt, tiny_xml, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    small = predict_alpha(load_model(tiny_ckpt), image, ref_size=256)
+    np.testing.assert_array_equal(load_predictor(tiny_ckpt, ref_size=256)(image), small)
+    assert np.abs(predict_alpha(load_model(tiny_ckpt), image) - small).max() > 0.01
+    free = tiny_xml["free"]
+    by_torch, by_openvino = (load_predictor(path, ref_size=256)(image) for path in (free.with_name("tiny.ckpt"), free))
+    assert np.abs(by_torch - by_openvino).mean() < 1e-4
+    with pytest.raises(ValueError, match="static.xml is a network of 96x64 alone"):
+        load_predictor(tiny_xml["static"], ref_size=256)
+
+
 def test_openvino_model_has_the_errors_of_its_checkpoint(tiny_xml, discs, tmp_path):
     ckpt_path, xml_path = tiny_xml["free"].with_name("tiny.ckpt"), tiny_xml["free"]
     results = evaluate_files([ckpt_path, xml_path], discs, output_dir=tmp_path / "r")
@@ -115,6 +146,8 @@ def test_what_cannot_be_read_is_named_and_nothing_written(tiny_ckpt, discs, tmp_
 
 @pytest.mark.parametrize(("args", "said"), [
     (["--metrics", "psnr"], "'psnr' (choose from"), (["--sheet", "0"], "--sheet is 0, allowed are whole numbers from 1"),
+    (["--bootstrap", "99"], "--bootstrap is 99"),
+    (["--ref-size", "224"], "--ref-size is 224"), (["--ref-size", "500"], "multiples of 32 from 256 to 1024"),
     (["--unknown-width", "-3"], "--unknown-width is -3"), (["--prune-info", "a.json"], "--prune-info goes with one")])
 def test_bad_options(args, said, capsys):
     with pytest.raises(SystemExit) as stop:

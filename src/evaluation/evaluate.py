@@ -13,8 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from src.data.samples import Pair, find_pairs, make_trimap, read_pair
+from src.evaluation.bootstrap import uncertainty
 from src.evaluation.metrics import METRICS
 from src.evaluation.predict import Predict, predict_alpha
+from src.evaluation.report import NO_ERRORS
 from src.models.modnet import MODNet
 
 DEFAULT_METRICS = ("mse", "mad")
@@ -49,9 +51,37 @@ def matte_errors(pred_alpha: np.ndarray, true_alpha: np.ndarray, metrics: Sequen
 
 def summarise(rows: list[dict]) -> dict:
     """Mean of each error over the images that have it, their number `n`, and the `images` themselves."""
-    columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0] if name != "name"}
+    columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0] if name not in ("name", "set")}
     means = {name: statistics.fmean(values) if values else None for name, values in columns.items()}
     return {**means, "n": len(rows), "images": rows}
+
+
+def summarise_sets(rows: Mapping[str, list[dict]]) -> dict:
+    """What `summarise` says of all rows, which are marked with their data set, and, of several, of each set as `sets`."""
+    if len(rows) == 1:
+        return summarise(next(iter(rows.values())))
+    whole = summarise([{"set": name, **row} for name, own in rows.items() for row in own])
+    own = {name: {key: value for key, value in summarise(found).items() if key != "images"} for name, found in rows.items()}
+    return {"sets": own, **whole}
+
+
+def with_uncertainty(results: Mapping[str, dict], *, count: int, seed: int = 0) -> dict[str, dict]:
+    """The results with `intervals` of each error by `count` bootstrap samples, and `ratios` to the first of them, of all
+    pictures and of each data set. All are of the same pictures."""
+    first = next(iter(results))
+    names = [name for name in results[first] if name not in NO_ERRORS]
+
+    def said(label: str, set_name: str | None) -> dict:
+        rows, base = ([row for row in results[name]["images"] if set_name in (None, row.get("set"))]
+                      for name in (label, first))
+        return uncertainty(rows, None if label == first else base, names, count=count, seed=seed)
+
+    out = {}
+    for label, result in results.items():
+        sets = {name: own | said(label, name) for name, own in result.get("sets", {}).items()}
+        out[label] = {**said(label, None), **({"sets": sets} if sets else {}),
+                      **{key: value for key, value in result.items() if key != "sets"}}
+    return out
 
 
 def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metrics: Sequence[str] = DEFAULT_METRICS,

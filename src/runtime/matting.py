@@ -48,18 +48,24 @@ class Matting:
 
     `exact` asks for float32; without it the device takes what it likes best (bf16 or fp16: quicker, up to 0.5 off in single
     pixels). `threads` is how many a CPU uses (`None`: what OpenVINO likes). `hint` is `latency` (one picture as soon as
-    possible) or `throughput` (many in a time); `cache_dir` keeps the compiled network there. `milliseconds` holds what the
+    possible) or `throughput` (many in a time); `cache_dir` keeps the compiled network there. `ref_size` is what the
+    short side of a picture becomes in a network of free size (by default what the IR says). `milliseconds` holds what the
     last `alpha` took: `preprocess`, `infer`, `postprocess`; files are not counted. The first picture of a size also pays for
     OpenVINO's set-up. Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network and for a device
     that is not there.
     """
 
     def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
-                 threads: int | None = None, hint: str = "latency", cache_dir: Path | None = None) -> None:
+                 threads: int | None = None, hint: str = "latency", cache_dir: Path | None = None,
+                 ref_size: int | None = None) -> None:
         core, path = shared_core(), Path(model_path) if model_path else default_model()
         self.path, self._read = path, functools.partial(read_network, core, path)
         network = self._read()
         self._takes, self._own_size = input_kind(network, path), None
+        if ref_size is not None and self._takes.size:
+            raise ValueError(f"{path} is a network of {self._takes.size[1]}x{self._takes.size[0]} alone: it "
+                             f"takes no other size, as {ref_size}")
+        self._takes = self._takes._replace(ref_size=ref_size or self._takes.ref_size)
         check_device(core, device)
         config = {"PERFORMANCE_HINT": hint.upper()}
         # NPU and MYRIAD do not know the hint; a combined device hands it on.

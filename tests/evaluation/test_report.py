@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.evaluation.report import compare_table, labels, write_report
+from src.evaluation.report import compare_table, labels, write_comparison, write_report
 
 
 def test_lowest_of_each_column_is_bold():
@@ -14,6 +14,23 @@ def test_lowest_of_each_column_is_bold():
     assert compare_table(results).splitlines() == [
         "| checkpoint | n | mse | sad | sad_unknown |", "|---|---:|---:|---:|---:|",
         "| a | 3 | **0.010000** | 2.000 | - |", "| b | 3 | 0.020000 | **1.500** | **0.250** |"]
+
+
+def test_sets_intervals_and_ratios_have_their_place_in_table_and_csv(tmp_path):
+    def result(mse: float, more: dict) -> dict:
+        part = {"mse": mse, "n": 2, "intervals": {"mse": (mse / 2, 2 * mse)}, **more}
+        return {**part, "n": 4, "sets": {"people": part, "rooms": part}, "images": []}
+
+    results = {"a": result(0.01, {}), "b": result(0.02, {"ratios": {"mse": (2.0, 1.5, 2.5)}})}
+    lines = compare_table(results).splitlines()
+    assert lines[:4] == ["| set | checkpoint | n | mse |", "|---|---|---:|---:|",
+                         "| people | a | 2 | **0.010000 [0.005000, 0.020000]** |",
+                         "| people | b | 2 | 0.020000 [0.010000, 0.040000] |"]
+    assert lines[-3:] == [f"| {name} | b | 2.000 [1.500, 2.500] |" for name in ("people", "rooms", "all")]
+    write_comparison(results, {}, tmp_path / "t")
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert [(row["set"], row["checkpoint"], row["mse_high"], row["mse_ratio_low"]) for row in rows[-2:]] == [
+        ("all", "a", "0.02", ""), ("all", "b", "0.04", "1.5")]
 
 
 def test_labels_are_as_short_as_they_can_be():
