@@ -19,21 +19,26 @@ Exit status: 0; 1 if some of several pictures failed or a video was read in part
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.files import write_json
-from src.media.backdrop import Backdrop, parse_backdrop
-from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render, save_results
-from src.media.preprocess import read_image
+from src.console import complain
+from src.files import check_writable, write_json
+from src.media.backdrop import parse_backdrop
+from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render
+from src.media.picture_formats import image_suffixes, is_animated
+from src.media.picture_reader import limit_pixels, read_picture
+from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
 from src.media.video_results import TEMPORAL, Look
 from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
+from src.runtime.inputs import Inputs, find_inputs, result_folders
 from src.runtime.matting import Matting
-from src.runtime.pictures import add_output_options, run_pictures, written
+from src.runtime.pictures import Job, add_output_options, check_quality, run_pictures, written
 from src.runtime.video import matte_video
 from src.script import provenance, run_script
 
@@ -43,22 +48,23 @@ def say(milliseconds: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f} ms" for name, value in milliseconds.items())
 
 
-def infer_pictures(matting: Matting, path: Path, *, output_dir: Path, backdrop: Backdrop, save: Sequence[str] = STILL_KINDS,
-                   foreground: str = "fast", window: bool = False) -> int:
-    """Writes the results of a picture, or of those in a folder or pattern, and says so; the exit status, 1 if any failed.
+def infer_pictures(matting: Matting, inputs: Inputs, look: PictureLook, *, output_dir: Path, skip_existing: bool = False,
+                   window: bool = False) -> int:
+    """Write the results of pictures and say so; the exit status, 1 if any failed.
 
-    Raises `FileNotFoundError` or `ValueError` if there is nothing to do, or if the only picture cannot be read.
+    Raises `ValueError` if the results cannot be written, or if the only picture cannot be read.
     """
-    def work(picture: Path) -> str:
-        image = read_image(picture)
-        alpha = matting.alpha(image)
+    def work(job: Job) -> str:
+        picture = read_picture(job.picture)
+        alpha = matting.alpha(picture.over())
         said = say(matting.milliseconds)
-        paths = save_results(image, alpha, picture.stem, output_dir, save=save, backdrop=backdrop, foreground=foreground)
+        paths = save_results(picture, alpha, job.results, look)
         if window:
-            show(render(image, alpha, ["composite"], backdrop=backdrop, foreground=foreground)["composite"], 0)
-        return f"{picture}: {said} -> {written(paths)}"
+            show(render(picture.image, alpha, ["composite"], backdrop=look.backdrop, foreground=look.foreground,
+                        opacity=picture.opacity)["composite"], 0)
+        return f"{job.picture}: {said} -> {written(paths)}"
 
-    return run_pictures(path, work, output_dir=output_dir, save=save)
+    return run_pictures(inputs, work, look, output_dir=output_dir, skip_existing=skip_existing)
 
 
 def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look, *, output_dir: Path,
@@ -87,8 +93,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path,
                         help="IR that convert_openvino.py wrote (default: pretrained/pruned_modnet_int8.xml, or _fp16)")
-    parser.add_argument("--image-path", default="data/img.jpg",
-                        help="picture, folder, quoted pattern ('a/*.jpg'), or video (default: %(default)s)")
+    parser.add_argument("--image-path", nargs="+", default=["data/img.jpg"], metavar="PATH",
+                        help="pictures, videos, folders, quoted patterns ('a/*.jpg') of both (default: data/img.jpg)")
     parser.add_argument("--device", default="CPU", help="CPU, GPU, AUTO, ... (default: %(default)s)")
     parser.add_argument("--mode", choices=("image", "video", "webcam"),
                         help="what --image-path is (default: a video if its name ends like one)")
@@ -108,11 +114,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def mode_of(mode: str | None, path: str, camera: int | None) -> str:
-    """`image`, `video` or `webcam`: as said, else by the name of the input."""
-    if camera is not None or mode == "webcam" or mode == "video" and path.isdecimal() and not Path(path).exists():
-        return "webcam"
-    return mode or ("video" if Path(path).suffix.lower() in VIDEO_SUFFIXES else "image")
+def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:
+    """The number of the webcam if one is meant, else `None`."""
+    number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else 0
+    if camera is not None or mode == "webcam" or mode == "video" and len(paths) == 1 and paths[0].isdecimal() \
+            and not Path(paths[0]).exists():
+        return number if camera is None else camera
+    return None
+
+
+def is_video(path: Path, mode: str | None) -> bool:
+    """Whether a file is taken as a video: by its name, and if that says both, if it moves; as `mode` says if it is given."""
+    suffix = path.suffix.lower()
+    if mode is not None:
+        return mode == "video" and (suffix in VIDEO_SUFFIXES or suffix not in image_suffixes())
+    return suffix in VIDEO_SUFFIXES and (suffix not in image_suffixes() or is_animated(path))
 
 
 def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
@@ -123,24 +139,53 @@ def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
     return tuple(dict.fromkeys(kinds))
 
 
+def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Path, window: bool = False) -> int:
+    """Write the results of videos, one after the other; the exit status, 1 if one of several failed.
+
+    Raises `ValueError` or `OSError` if a video that is alone cannot be read or written.
+    """
+    status = 0
+    for path, folder in result_folders(inputs.files, output_dir).items():
+        try:
+            with contextlib.closing(VideoReader(str(path))) as reader:
+                status = max(status, infer_video(matting, reader, look, output_dir=folder, window=window))
+        except (ValueError, OSError) as error:
+            if inputs.alone:
+                raise
+            complain(f"error: {error}")
+            status = 1
+    return status
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    mode = mode_of(args.mode, args.image_path, args.camera)
+    limit_pixels(args.max_pixels)
+    check_writable(args.output_dir, "--output-dir")
     backdrop = parse_backdrop(args.background)
     if args.show:
         check_window()
-    hint = args.hint or ("throughput" if mode == "video" else "latency")
-    matting = Matting(args.model_path, args.device, exact=not args.fast, hint=hint, cache_dir=args.cache_dir)
-    if mode == "image":
-        return infer_pictures(matting, Path(args.image_path), output_dir=args.output_dir, backdrop=backdrop,
-                              save=args.save or STILL_KINDS, foreground=args.foreground, window=args.show)
-    look = Look(video_kinds(args.save, args.alpha_video), backdrop, args.foreground, args.alpha_video, args.temporal)
-    camera = args.camera if args.camera is not None else int(args.image_path) if args.image_path.isdecimal() else 0
-    reader = VideoReader(args.image_path) if mode == "video" else WebcamReader(camera)
-    try:
-        return infer_video(matting, reader, look, output_dir=args.output_dir, window=args.show)
-    finally:
-        reader.close()
+    pictures = PictureLook(args.save or STILL_KINDS, backdrop, args.foreground, args.format,
+                           check_quality(args.format, args.quality))
+    camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []
+    if camera is None:
+        inputs = find_inputs([Path(path) for path in args.image_path],
+                             also=frozenset(() if args.mode == "image" else VIDEO_SUFFIXES))
+        for path in inputs.files:
+            (moving if is_video(path, args.mode) else still).append(path)
+    if moving or camera is not None:
+        videos = Look(video_kinds(args.save, args.alpha_video), backdrop, args.foreground, args.alpha_video, args.temporal)
+    matting = Matting(args.model_path, args.device, exact=not args.fast,
+                      hint=args.hint or ("throughput" if moving else "latency"), cache_dir=args.cache_dir)
+    output = {"output_dir": args.output_dir, "window": args.show}
+    if camera is not None:
+        with contextlib.closing(WebcamReader(camera)) as reader:
+            return infer_video(matting, reader, videos, **output)
+    status = 0
+    if still:
+        status = infer_pictures(matting, inputs._replace(files=still), pictures, skip_existing=args.skip_existing, **output)
+    if moving:
+        status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, **output))
+    return status
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ import numpy as np
 from src.deploy.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
 from src.files import write_json, write_text
 from src.media.backdrop import parse_backdrop
-from src.media.compositing import render, write_png
-from src.media.preprocess import read_image
+from src.media.compositing import render
+from src.media.picture_reader import read_image
+from src.media.picture_writer import write_picture
 from src.runtime.matting import Matting
 from src.runtime.network import shared_core
 from src.script import load_script, provenance, run_script
@@ -119,7 +120,7 @@ class FilesToFiles:
         times.append(time.perf_counter())
         picture_out = render(image, alpha, ["cutout"], backdrop=parse_backdrop("255,255,255"))["cutout"]
         times.append(time.perf_counter())
-        write_png(out, picture_out)
+        write_picture(out, picture_out)
         times.append(time.perf_counter())
         read, _, cut, write = (1000 * (end - start) for start, end in zip(times, times[1:], strict=False))
         return {"read": read, **self.matting.milliseconds, "cut out": cut, "write": write}

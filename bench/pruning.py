@@ -22,11 +22,11 @@ import cv2
 import torch
 from rivals import published_state, torch_pruned
 from torch.utils.data import default_collate
-from tqdm import tqdm
 
 from main_prune import taylor_batches
 from src.checkpoint import load_model
 from src.complexity import count_macs, count_params
+from src.console import progress_bar
 from src.data.samples import MattingDataset, find_pairs, read_pair
 from src.evaluation.metrics import mad, mse
 from src.files import write_atomically, write_json, write_text
@@ -157,7 +157,7 @@ def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: list[in
     dense, pictures = load_model(ckpt_path), val_pictures(data_dir, setting["eval_size"], setting["limit"])
     ways, made = chosen(contestants(dense, data_dir), names), {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=len(seeds) * len(sizes) * len(ways), initial=len(done))
+    bar = progress_bar(total=len(seeds) * len(sizes) * len(ways), initial=len(done))
     for seed in seeds:
         recipe = Recipe(epochs=1, batch_size=setting["batch_size"], lr=setting["lr"], optimizer="adamw", schedule="onecycle",
                         input_size=setting["input_size"], precision=setting["precision"], seed=seed)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -20,6 +21,40 @@ def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> 
     raise ValueError(f"{next(str(path) for path in paths if paths.count(path) > 1)} is given twice")
 
 
+def check_writable(folder: Path, option: str) -> None:
+    """Check, before any work, that files can be written in `folder`; folders made for that are removed again.
+
+    A file is really written: for root `os.access` says yes everywhere. Raises `ValueError` naming `option` (`--output-dir`).
+    """
+    made = []
+    try:
+        for path in (*reversed(folder.parents), folder):
+            if not path.is_dir():
+                path.mkdir(exist_ok=True)
+                made.append(path)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise ValueError(f"{option} {folder} cannot be written: {why}") from None
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def check_output(path: Path, option: str) -> None:
+    """Check, before any work, that the file `path` can be written. Raises `ValueError` naming `option`."""
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder, expected the name of a file")
+    check_writable(path.parent, option)
+
+
+def temporary_prefix(path: Path) -> str:
+    """Return how the temporary names of `path` begin: hidden, always the same, short however long the name is."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
+
+
 @contextlib.contextmanager
 def moved_into_place(path: Path) -> Iterator[Path]:
     """A temporary name in the folder of `path`, with its suffix; at the end the file is moved to `path`.
@@ -27,7 +62,7 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and what was at `path` stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path), suffix=path.suffix)
     os.close(handle)
     try:
         yield Path(name)
@@ -45,8 +80,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, in one move."""
-    write_atomically(path, lambda to: to.write_text(text, encoding="utf-8"))
+    """Write `text` as UTF-8, in one move; bytes of names that are none become `\\udcff`."""
+    write_atomically(path, lambda to: to.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Mattes of a picture, or of every picture in a folder, by a checkpoint:
+"""Mattes of pictures, or of every picture in a folder, by a checkpoint:
 
     python src/infer.py --ckpt-path result/X.ckpt --prune-info result/X.json --input data/img.jpg
 
@@ -16,35 +16,35 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from src.checkpoint import load_model, torch_device
 from src.evaluation.predict import predict_alpha
-from src.media.backdrop import Backdrop, parse_backdrop
-from src.media.compositing import STILL_KINDS, save_results
-from src.media.preprocess import read_image
+from src.files import check_writable
+from src.media.backdrop import parse_backdrop
+from src.media.picture_reader import limit_pixels, read_picture
+from src.media.picture_results import PictureLook, save_results
 from src.models.modnet import MODNet
-from src.runtime.pictures import add_output_options, run_pictures, written
+from src.runtime.inputs import find_inputs
+from src.runtime.pictures import Job, add_output_options, check_quality, run_pictures, written
 from src.script import run_script
 
 
-def infer(model: MODNet, input_path: Path, *, output_dir: Path, backdrop: Backdrop, save: Sequence[str] = STILL_KINDS,
-          foreground: str = "fast") -> int:
-    """Writes the results of a picture, or of those in a folder, and says so; the exit status, 1 if any failed.
+def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir: Path, skip_existing: bool = False) -> int:
+    """Write the results of pictures, or of those in folders or patterns, and say so; the exit status, 1 if any failed.
 
     Raises `FileNotFoundError` or `ValueError` if there is nothing to do, or if the only picture cannot be read.
     """
-    def work(path: Path) -> str:
-        image = read_image(path)
-        alpha = predict_alpha(model, image)
-        paths = save_results(image, alpha, path.stem, output_dir, save=save, backdrop=backdrop, foreground=foreground)
-        return f"{path} -> {written(paths)}"
+    def work(job: Job) -> str:
+        picture = read_picture(job.picture)
+        paths = save_results(picture, predict_alpha(model, picture.over()), job.results, look)
+        return f"{job.picture} -> {written(paths)}"
 
-    return run_pictures(input_path, work, output_dir=output_dir, save=save)
+    return run_pictures(find_inputs(paths), work, look, output_dir=output_dir, skip_existing=skip_existing)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, required=True, help="checkpoint of the network")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
-    parser.add_argument("--input", type=Path, default=Path("data/img.jpg"),
-                        help="picture, folder or quoted pattern of pictures (default: %(default)s)")
+    parser.add_argument("--input", type=Path, nargs="+", default=[Path("data/img.jpg")], metavar="PATH",
+                        help="pictures, folders, quoted patterns of pictures (default: data/img.jpg)")
     add_output_options(parser)
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     return parser.parse_args(argv)
@@ -52,10 +52,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    backdrop = parse_backdrop(args.background)
+    limit_pixels(args.max_pixels)
+    check_writable(args.output_dir, "--output-dir")
+    look = PictureLook(args.save, parse_backdrop(args.background), args.foreground, args.format,
+                       check_quality(args.format, args.quality))
     model = load_model(args.ckpt_path, args.prune_info, torch_device(args.device))
-    return infer(model, args.input, output_dir=args.output_dir, backdrop=backdrop, save=args.save,
-                 foreground=args.foreground)
+    return infer(model, args.input, look, output_dir=args.output_dir, skip_existing=args.skip_existing)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from src.console import print_anything
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "onnx", "onnxruntime", "openvino", "thop")
 
 
 def run_script(main: Callable[[], int]) -> int:
     """Calls `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130."""
+    print_anything()
     try:
         return main()
     except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import subprocess
 import sys
@@ -172,3 +173,62 @@ def write_video(path: Path, pictures: list[np.ndarray], *, rate: int = 25, pts: 
         out.mux(tone.encode())
     out.close()
     return path
+
+
+WHITE_D50 = (0.9642, 1.0, 0.8249)
+
+
+def icc_profile(space: bytes, tags: dict[bytes, bytes], connection: bytes = b"XYZ ") -> bytes:
+    """An ICC profile, version 2, for the colour `space` and with these tags."""
+    import struct
+
+    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78), b"cprt": b"text\0\0\0\0none\0\0\0\0",
+            b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * value) for value in WHITE_D50)), **tags}
+    table, data = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI4s4s4s12x4s4x4s4s4x8xI3i4s44x", 128 + len(table) + len(data), b"none", 0x02400000,
+                       b"prtr" if space == b"CMYK" else b"mntr", space, connection, b"acsp", b"none", b"none", 0,
+                       *(round(value * 65536) for value in WHITE_D50), b"none")
+    return head + table + data
+
+
+def matrix_profile(primaries: list[tuple[float, float, float]], gamma: float) -> bytes:
+    """A profile of RGB by the XYZ (D50) of three primaries, or of grey by that of white alone."""
+    import struct
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+    if len(primaries) == 1:
+        return icc_profile(b"GRAY", {b"kTRC": curve})
+    tags = {}
+    for letter, values in zip((b"r", b"g", b"b"), primaries, strict=True):
+        tags[letter + b"XYZ"] = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+        tags[letter + b"TRC"] = curve
+    return icc_profile(b"RGB ", tags)
+
+
+def ink_profile() -> bytes:
+    """A profile of CMYK by a table of its 16 corners: all is grey, each ink takes a third of the light, black all."""
+    import struct
+
+    corners = [(round(255 * (3 - c - m - y) / 3 * (1 - k)), 128, 128) for c, m, y, k in itertools.product((0, 1), repeat=4)]
+    matrix = struct.pack(">9i", *(65536 * value for value in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    same = bytes(range(256))
+    table = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + matrix + same * 4 + bytes(sum(corners, ())) + same * 3
+    return icc_profile(b"CMYK", {b"A2B0": table}, b"Lab ")
+
+
+def grey_png(levels: np.ndarray, bits: int, key: int) -> bytes:
+    """A PNG of 2 or 4 bits a pixel: grey `levels` (H, W) in 0 ... 255; the level `key` of the file is invisible."""
+    import struct
+    import zlib
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    scaled = levels // (255 // (2 ** bits - 1))
+    unpacked = np.unpackbits(scaled[..., None], axis=-1)[..., 8 - bits:].reshape(len(levels), -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in unpacked)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", *levels.shape[::-1], bits, 0, 0, 0, 0))
+            + chunk(b"tRNS", struct.pack(">H", key)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))

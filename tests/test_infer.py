@@ -10,7 +10,7 @@ from src.evaluation.predict import predict_alpha
 from src.infer import main, parse_args
 from src.media.compositing import composite
 from src.media.foreground import estimate_foreground
-from src.media.preprocess import read_image
+from src.media.picture_reader import read_image
 from src.script import run_script
 from tests.conftest import ROOT, run, write_noise
 
@@ -22,7 +22,7 @@ def picture(tmp_path: Path) -> Path:
 
 def test_the_published_command_and_its_defaults() -> None:
     args = parse_args(["--ckpt-path", "X.ckpt", "--prune-info", "X.json"])
-    assert (args.input, args.output_dir, args.device) == (Path("data/img.jpg"), Path("result"), "auto")
+    assert (args.input, args.output_dir, args.device) == ([Path("data/img.jpg")], Path("result"), "auto")
     assert args.save == ["alpha", "cutout", "composite"]
 
 

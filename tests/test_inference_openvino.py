@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("openvino")
 
 import src.runtime.network
-from inference_openvino import Matting, main, mode_of, video_kinds
+from inference_openvino import Matting, is_video, main, video_kinds, webcam_of
 from src.checkpoint import load_model
 from src.evaluation.predict import predict_alpha
-from src.media.preprocess import read_image, to_alpha, to_byte_input, to_fixed_input
+from src.media.picture_reader import read_image
+from src.media.preprocess import to_alpha, to_byte_input, to_fixed_input
 from src.runtime.network import shared_core
 from src.script import run_script
 from tests.conftest import ROOT, run, write_noise
@@ -175,10 +176,12 @@ def test_the_shipped_model_is_the_default_and_int8_comes_first(
 
 
 def test_the_mode_follows_from_the_name_unless_said() -> None:
-    assert [mode_of(*given) for given in (
-        (None, "a.jpg", None), (None, "a.MP4", None), ("image", "a.mp4", None), ("video", "a", None), ("video", "0", None),
-        (None, "a.jpg", 1), ("webcam", "a.jpg", None))] == [
-        "image", "video", "image", "video", "webcam", "webcam", "webcam"]
+    assert [is_video(Path(path), mode) for path, mode in (
+        ("a.jpg", None), ("a.MP4", None), ("a.mp4", "image"), ("a", "video"), ("a.jpg", "video"))] == [
+        False, True, False, True, False]
+    assert [webcam_of(*given) for given in (
+        ("video", ["0"], None), (None, ["a.jpg"], 1), ("webcam", ["a.jpg"], None), (None, ["3"], None),
+        ("webcam", ["2"], None))] == [0, 1, 0, None, 2]
     assert video_kinds(None, "none") == ("alpha", "composite")
     assert video_kinds(["cutout", "alpha"], "none") == ("alpha",)
 

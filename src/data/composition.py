@@ -12,7 +12,7 @@ from src.data.augment import jitter_colours, random_window, resize_square
 from src.data.layouts import find_images
 from src.files import write_atomically
 from src.media.foreground import multi_level
-from src.media.preprocess import read_image
+from src.media.picture_reader import read_image
 
 # Beginnings of the names of pictures that show objects and animals.
 THINGS = ("coco_", "flic_")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from src.media.preprocess import FORMATS, list_images, read_alpha, read_image
+from src.media.picture_formats import formats_for, list_images
+from src.media.picture_reader import read_alpha, read_image
 
 ORIENTATION = 0x0112
 # An alpha whose file has no more bytes than its pixels by this, and a header, may be black: PNG packs those 1000 to 1.
@@ -85,7 +86,7 @@ def _header(path: Path) -> tuple[set[tuple[int, int]], str]:
     """Sizes (width, height) that a picture may be read with, as stored and as its EXIF turns it, and its mode; nothing is
     decoded."""
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(path, formats=formats_for(path)) as file:
             turned = file.getexif().get(ORIENTATION, 1) >= 5
             return {file.size, file.size[::-1] if turned else file.size}, file.mode
     except Exception as error:  # on a damaged file Pillow raises nearly anything

@@ -7,15 +7,16 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
+from src.console import progress_bar
 from src.data.augment import degrade, jitter_colours, random_window, resize_square, turn
 from src.data.composition import THINGS, Backgrounds, cached_colours, file_key, put_on
 from src.data.layouts import Pair, check_somebody, find_images, find_pairs, has_split, read_pair
 from src.data.pack import Pack, Sample, write_pack
 from src.data.scene import PLAIN, Staging, compose
 from src.data.sources import Sources, as_sources
-from src.media.preprocess import normalise, read_image
+from src.media.picture_reader import read_image
+from src.media.preprocess import normalise
 
 __all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
 
@@ -91,7 +92,7 @@ class MattingDataset(Dataset):
             if self.backgrounds is not None:
                 self.backgrounds.load_all()
         elif not pack and self.backgrounds is not None:
-            for index in tqdm(range(self.mattes), desc="foreground colours", leave=False):
+            for index in progress_bar(range(self.mattes), desc="foreground colours", leave=False):
                 self.load(index)
 
     def _open_pack(self) -> Pack:
@@ -101,7 +102,7 @@ class MattingDataset(Dataset):
         try:
             return Pack(path)
         except (OSError, ValueError, KeyError):
-            indices = tqdm(range(len(self)), desc="decoding", leave=False)
+            indices = progress_bar(range(len(self)), desc="decoding", leave=False)
             write_pack(path, (self._decode(index) for index in indices))
             return Pack(path)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from src.media.preprocess import REF_SIZE, area_resize, list_images, normalise, read_image, to_byte_input
+from src.console import progress_bar
+from src.media.picture_formats import list_images
+from src.media.picture_reader import read_image
+from src.media.preprocess import REF_SIZE, area_resize, normalise, to_byte_input
 from src.runtime.network import shared_core
 from src.script import ROOT
 
@@ -48,7 +50,7 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
     if not files:
         raise ValueError(f"no pictures in calib-dir {calib_dir}")
     spread = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_PICTURES)).astype(int))]
-    pictures = [read_image(path) for path in tqdm(spread, desc="read", unit="picture", disable=None)]
+    pictures = [read_image(path) for path in progress_bar(spread, desc="read", unit="picture")]
     if not calib_dir:
         pictures = [version for picture in pictures for version in augmented(picture)]
     return [to_byte_input(picture, ref_size)[0] for picture in pictures]
@@ -129,7 +131,7 @@ def rank(quantised: Model, model: Model, groups: dict[str, list[str]], pictures:
     """The groups, the one first whose return to float brings the mattes nearest to `expected`."""
     few = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), RANKED_PICTURES)).astype(int))
     left = {}
-    for group in tqdm(groups, desc="rank layers", unit="group", disable=None):
+    for group in progress_bar(groups, desc="rank layers", unit="group"):
         found = mattes(returned_to_float(quantised, model, groups[group]), [pictures[i] for i in few])
         left[group] = difference(found, [expected[i] for i in few])
     return sorted(left, key=left.__getitem__)

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from src.console import progress_bar
 from src.data.samples import Pair, find_pairs, make_trimap, read_pair
 from src.evaluation.bootstrap import uncertainty
 from src.evaluation.metrics import METRICS
@@ -92,7 +92,7 @@ def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metri
     Raises `ValueError` naming a pair that cannot be read or does not fit.
     """
     rows: dict[str, list[dict]] = {name: [] for name in predictors}
-    bar = tqdm(pairs, desc=title, leave=False, disable=not progress)
+    bar = progress_bar(pairs, desc=title, leave=False, hidden=not progress)
     for pair, (image, true_alpha) in zip(bar, read_ahead(pairs), strict=True):
         region = None if unknown_width is None else make_trimap(true_alpha, unknown_width) == 0.5
         for name, predict in predictors.items():

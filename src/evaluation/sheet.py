@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from src.data.samples import Pair, read_pair
 from src.evaluation.predict import Predict
 from src.evaluation.report import format_error
-from src.media.compositing import to_uint8, write_png
+from src.media.compositing import to_uint8
+from src.media.picture_writer import write_picture
 
 TILE, CAPTION, GAP = 256, 20, 4
 _GREY = 48
@@ -68,4 +69,4 @@ def write_sheet(predictors: Mapping[str, Predict], pairs: Sequence[Pair], result
             error = format_error(metric, results[label]["images"][place][metric])
             captions += [label, f"{metric} {error}; black 0, yellow 1"]
         lines.append(paste_line([tile(picture) for picture in tiles], captions))
-    write_png(path, np.concatenate(lines))
+    write_picture(path, np.concatenate(lines))

@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.media.preprocess import IMAGE_SUFFIXES, read_image
+from src.media.foreground import Colour
+from src.media.picture_formats import HEIF_SUFFIXES, image_suffixes
+from src.media.picture_reader import WHITE, read_image
 from src.media.video_reader import VIDEO_SUFFIXES, Frame, VideoReader
 
-Colour = tuple[int, int, int]
 # A picture (H, W, 3) uint8 RGB, its alpha (H, W) in [0, 1] and the second of a video in which it is shown, to what stands
 # behind: (H, W, 3) uint8 RGB or one colour.
 Backdrop = Callable[[np.ndarray, np.ndarray, float], np.ndarray | Colour]
@@ -103,7 +104,7 @@ def parse_backdrop(text: str) -> Backdrop:
     suffix = Path(text).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return _Moving(Path(text))
-    if suffix in IMAGE_SUFFIXES or Path(text).is_file():
-        return _Still(read_image(Path(text)))
+    if suffix in image_suffixes() or suffix in HEIF_SUFFIXES or Path(text).is_file():
+        return _Still(read_image(Path(text), ground=WHITE))
     colour = parse_colour(text)
     return lambda image, alpha, time: colour

@@ -1,16 +1,15 @@
 """What is made of a picture and its alpha: the matte, a cut-out, a composite, a sheet of all. No torch here."""
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from src.files import write_atomically
-from src.media.backdrop import Backdrop, Colour
-from src.media.foreground import estimate_foreground, mix
+from src.media.backdrop import Backdrop
+from src.media.foreground import Colour, estimate_foreground, mix
+from src.media.picture_reader import NEUTRAL
+from src.media.strips import strips
 
 KINDS = ("alpha", "cutout", "composite", "sheet")
 # What is written unless told otherwise, of a picture and of a video.
@@ -20,24 +19,22 @@ CHECKS = (153, 204)
 
 
 def to_uint8(alpha: np.ndarray) -> np.ndarray:
-    """Alpha float32 in [0, 1] to uint8 in 0 ... 255, rounded."""
-    return np.rint(alpha * 255).astype(np.uint8)
+    """Round alpha float32 in [0, 1] to uint8 in 0 ... 255."""
+    out = np.empty(alpha.shape, np.uint8)
+    for rows in strips(*alpha.shape):
+        out[rows] = np.rint(alpha[rows] * 255)
+    return out
 
 
 def cutout(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1] to (H, W, 4) uint8 RGBA."""
-    return np.dstack((foreground, to_uint8(alpha)))
-
-
-@functools.lru_cache(maxsize=1)
-def _plain(colour: Colour, height: int, width: int) -> np.ndarray:
-    return np.full((height, width, 3), colour, np.uint8)
+    """Put colours (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1] together as (H, W, 4) uint8 RGBA."""
+    out = np.empty((*alpha.shape, 4), np.uint8)
+    out[..., :3], out[..., 3] = foreground, to_uint8(alpha)
+    return out
 
 
 def composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray | Colour) -> np.ndarray:
-    """Colours (H, W, 3) uint8 RGB over `background`, as large or one colour, by alpha (H, W) float32 in [0, 1]; uint8."""
-    if isinstance(background, tuple):
-        background = _plain(background, *foreground.shape[:2])
+    """Put colours (H, W, 3) uint8 over `background`, as large or one colour, by alpha (H, W) float32 in [0, 1]; uint8."""
     return mix(foreground, background, alpha)
 
 
@@ -65,49 +62,36 @@ def _labelled(panel: np.ndarray, name: str) -> np.ndarray:
     return np.vstack((band, panel))
 
 
-def render(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdrop: Backdrop, foreground: str = "fast",
-           time: float = 0.0) -> dict[str, np.ndarray]:
-    """For each of `kinds` (of `KINDS`) its picture, uint8: alpha (H, W), RGBA cut-out (H, W, 4), composite (H, W, 3) or
-    sheet (h, w, 3).
+def rendered(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdrop: Backdrop, foreground: str = "fast",
+             time: float = 0.0, opacity: np.ndarray | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each of `kinds` (of `KINDS`) with its picture, uint8: alpha (H, W), RGBA cut-out (H, W, 4), composite (H, W, 3)
+    or sheet (h, w, 3); one at a time, since a huge picture's do not fit into memory together.
 
-    `image` is (H, W, 3) uint8 RGB, `alpha` (H, W) float32 in [0, 1], `foreground` one of `METHODS`, `time` the second of a
-    video. Raises `ValueError` if their sizes differ.
+    `image` is (H, W, 3) uint8 RGB, `alpha` its matte (H, W) float32 in [0, 1], `foreground` one of `METHODS`, `time` the
+    second of a video. `opacity` (H, W) uint8 is the picture's own alpha, by which the matte is multiplied; `image` is then
+    not mixed with any ground, and neutral where it is invisible. Raises `ValueError` if the sizes differ.
     """
-    if image.shape[:2] != alpha.shape:
+    if image.shape[:2] != alpha.shape or opacity is not None and opacity.shape != alpha.shape:
         raise ValueError(f"the alpha is {alpha.shape}, but its picture is {image.shape[:2]}")
-    out = {"alpha": to_uint8(alpha)}
-    if set(kinds) - {"alpha"}:
-        front = estimate_foreground(image, alpha, foreground)
-    if "cutout" in kinds:
-        out["cutout"] = cutout(front, alpha)
-    if set(kinds) & {"composite", "sheet"}:
-        out["composite"] = composite(front, alpha, backdrop(image, alpha, time))
-    if "sheet" in kinds:
-        out["sheet"] = sheet(image, alpha, front, out["composite"])
-    return {kind: out[kind] for kind in kinds}
+    seen, whole, front, composed = image, alpha, None, None
+    if opacity is not None:
+        seen, whole = mix(image, NEUTRAL, opacity), alpha * (opacity / np.float32(255))
+        # The person's colours are not looked for where nothing is to be seen.
+        alpha = np.where(opacity == 0, np.float32(0), alpha)
+    for kind in dict.fromkeys(kinds):
+        if kind != "alpha" and front is None:
+            front = estimate_foreground(image, alpha, foreground)
+        if kind in ("composite", "sheet") and composed is None:
+            composed = composite(front, whole, backdrop(seen, alpha, time))
+        if kind == "sheet":
+            shown = image if opacity is None else mix(image, checkerboard(*alpha.shape), opacity)
+            yield kind, sheet(shown, whole, front, composed)
+        else:
+            yield kind, (to_uint8(whole) if kind == "alpha" else cutout(front, whole) if kind == "cutout" else composed)
+        composed = composed if "sheet" in kinds else None
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG, in one move. Raises `OSError` naming `path`."""
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    data = cv2.imencode(".png", picture)[1].tobytes()
-    try:
-        write_atomically(path, lambda temporary: temporary.write_bytes(data))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def result_path(stem: str, kind: str, output_dir: Path) -> Path:
-    """Where the result of one of `KINDS` goes."""
-    return output_dir / f"{stem}_{kind}.png"
-
-
-def save_results(image: np.ndarray, alpha: np.ndarray, stem: str, output_dir: Path, *, save: Sequence[str],
-                 backdrop: Backdrop, foreground: str = "fast") -> list[Path]:
-    """Writes `<stem>_<kind>.png` for each of `save` (of `KINDS`), see `render`; returns the paths."""
-    pictures = render(image, alpha, save, backdrop=backdrop, foreground=foreground)
-    paths = [result_path(stem, kind, output_dir) for kind in pictures]
-    for path, picture in zip(paths, pictures.values(), strict=True):
-        write_png(path, picture)
-    return paths
+def render(image: np.ndarray, alpha: np.ndarray, kinds: Sequence[str], *, backdrop: Backdrop, foreground: str = "fast",
+           time: float = 0.0, opacity: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return the picture of each of `kinds`, see `rendered`."""
+    return dict(rendered(image, alpha, kinds, backdrop=backdrop, foreground=foreground, time=time, opacity=opacity))

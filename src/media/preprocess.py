@@ -1,77 +1,15 @@
-"""Picture file to network input and back, without torch; shared by training, evaluation and every inference."""
+"""Picture to network input and matte to alpha, without torch; shared by training, evaluation and every inference."""
 from __future__ import annotations
-
-import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-# Formats whose decoder is Pillow's own; others (EPS, ...) would start a foreign program.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B", "I;16N")
 REF_SIZE = 512
 # What the encoder divides both sides by; `src.models.config` derives the same from its strides.
 STRIDE = 32
 # An aspect ratio above 16:1 at the reference size; the dense network needs about 2 GB for it.
 MAX_NETWORK_PIXELS = 2 ** 22
 SMOOTH_FROM = 1.25
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Pictures directly in `folder`, sorted by name. Raises `FileNotFoundError` if it is no folder."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder at {folder}")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _decode(path: Path, *, exif: bool = True) -> Image.Image:
-    """Pillow and not OpenCV: its decoders say what is wrong with a file, and say it nowhere else."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                file.load()
-                picture = ImageOps.exif_transpose(file) if exif else file.copy()
-    except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
-        raise ValueError(f"{path} is not a picture that can be read: {error}") from None
-    if picture.mode not in MODES:
-        raise ValueError(f"{path} holds samples of kind {picture.mode}, allowed are 8 and 16 bit")
-    return picture
-
-
-def read_image(path: Path, *, exif: bool = True) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB: grey and palette expanded, 16 bit reduced, alpha dropped, rotated as its EXIF
-    says unless `exif` is off.
-
-    Raises `FileNotFoundError`, or `ValueError` naming the file if it cannot be decoded.
-    """
-    picture = _decode(path, exif=exif)
-    if not picture.mode.startswith("I;16"):
-        return np.array(picture.convert("RGB"))
-    grey = np.rint(np.asarray(picture, np.float32) / 257).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, 2)
-
-
-def read_alpha(path: Path) -> np.ndarray:
-    """An alpha matte as (H, W) float32 in [0, 1], from a grey picture of 8 or 16 bit.
-
-    Raises `FileNotFoundError`, or `ValueError` if it cannot be decoded or has colours.
-    """
-    picture = _decode(path)
-    if picture.mode.startswith("I;16"):
-        return np.asarray(picture, np.float32) / np.float32(65535)
-    if picture.mode in ("1", "L"):
-        return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
-    rgb = np.asarray(picture.convert("RGB"))
-    if (rgb[..., 1:] != rgb[..., :1]).any():
-        raise ValueError(f"{path} has colours: an alpha matte is a grey picture")
-    return rgb[..., 0].astype(np.float32) / np.float32(255)
 
 
 def network_size(height: int, width: int, ref_size: int = REF_SIZE) -> tuple[int, int]:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.files import write_json
-from src.media.preprocess import IMAGE_SUFFIXES
+from src.media.picture_formats import image_suffixes
 
 
 def fingerprint(value: object) -> object:
     """Something that JSON can hold and that changes with `value`: a file by its bytes, a folder by its pictures' sizes
     and times, a dataclass by its fields."""
     if isinstance(value, Path) and value.is_dir():
-        pictures = sorted(path for path in value.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        pictures = sorted(path for path in value.rglob("*") if path.suffix.lower() in image_suffixes())
         stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
         return hashlib.sha256(repr(stats).encode()).hexdigest()
     if isinstance(value, Path):

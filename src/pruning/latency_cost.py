@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from tqdm import tqdm
 
+from src.console import progress_bar
 from src.deploy.graph import deploy
 from src.models.channels import CONV_IBN, DEPTHWISE, LINEAR, tied_group, wires
 from src.models.config import MODNetConfig
@@ -120,7 +120,7 @@ def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8, cost: 
     if not fastest <= target <= slowest:
         raise ValueError(f"target-latency is {target:g} ms, possible here are {fastest:.1f} to {slowest:.1f}, the time of "
                          "the dense network")
-    with tqdm(desc="latency", unit="network") as bar:
+    with progress_bar(desc="latency", unit="network") as bar:
         while fast - slow > 1:
             middle = (slow + fast) // 2
             found = measure(path[middle])

@@ -1,23 +1,31 @@
-"""A picture, or each picture of a folder, one after the other: what goes in, where it goes, and what went wrong."""
+"""Work on one picture, or on many one after the other: name their results, report and survive failures."""
 from __future__ import annotations
 
 import argparse
 import errno
-import glob
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from tqdm import tqdm
-
-from src.media.compositing import KINDS, STILL_KINDS, result_path
+from src.console import complain, progress_bar, say
+from src.files import check_writable
+from src.media.compositing import KINDS, STILL_KINDS
 from src.media.foreground import METHODS
-from src.media.preprocess import list_images
+from src.media.picture_reader import MAX_PIXELS
+from src.media.picture_results import FILE_FORMATS, PictureLook, result_paths
+from src.media.picture_writer import QUALITY
+from src.runtime.inputs import Inputs, result_folders
+
+
+class Job(NamedTuple):
+    """A picture and where each kind of result goes."""
+
+    picture: Path
+    results: dict[str, Path]
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say what is written, and where: `--output-dir`, `--save`, `--background`, `--foreground`."""
+    """Add the options that say what is written of a picture, and where: `--output-dir`, `--save`, `--background`, ..."""
     parser.add_argument("--output-dir", type=Path, default=Path("result"),
                         help="where results go (default: %(default)s)")
     parser.add_argument("--save", nargs="+", choices=KINDS, default=list(STILL_KINDS),
@@ -29,93 +37,90 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", choices=METHODS, default="fast",
                         help="how the person's own colours are found where hair and background mix: fast, ml (pymatting, "
                              "slower), none (leaves a halo; default: %(default)s)")
+    parser.add_argument("--format", choices=FILE_FORMATS, default="png",
+                        help="of pictures' results that it can hold: jpg has no alpha, so cut-outs stay png; mattes always "
+                             "do (default: %(default)s)")
+    parser.add_argument("--quality", type=int, metavar="1-100", help=f"of jpg and webp (default: {QUALITY})")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are all there")
+    add_max_pixels(parser)
 
 
-def make_output_dir(output_dir: Path) -> None:
-    """Makes the folder. Raises `ValueError` if it cannot be made or nothing can be written there."""
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_dir):
-            pass
-    except OSError as error:
-        raise ValueError(f"output-dir {output_dir} cannot be written: {error.strerror}") from None
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Add `--max-pixels`, for `src.media.picture_reader.limit_pixels`."""
+    parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, metavar="N",
+                        help="refuse pictures of more pixels than this (default: %(default)s)")
 
 
-def is_pattern(path: Path) -> bool:
-    """Whether `path` is no file or folder, but has a `*`, `?` or `[`."""
-    return not path.exists() and glob.has_magic(str(path))
+def check_quality(file_format: str, quality: int | None) -> int:
+    """Return the quality to write with. Raises `ValueError` unless it is in 1 ... 100 and the format has one."""
+    if quality is None:
+        return QUALITY
+    if file_format == "png":
+        raise ValueError(f"--quality {quality} goes with --format jpg or webp: png is exact")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"--quality is {quality}, allowed are whole numbers from 1 to 100")
+    return quality
 
 
-def find_pictures(path: Path) -> list[Path]:
-    """The picture at `path`, or those directly in it, or those that match it as a pattern (`a/*.jpg`, `**`), sorted.
+def plan(pictures: Sequence[Path], look: PictureLook, *, output_dir: Path) -> list[Job]:
+    """Return where the results of each picture go, see `result_folders`.
 
-    Raises `FileNotFoundError` if nothing is there, `ValueError` for a folder without pictures.
+    Raises `ValueError` naming two pictures with the same results, or a result that would overwrite a picture.
     """
-    if is_pattern(path):
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-        pictures = [one for one in found if one.is_file()]
-        if not pictures:
-            raise FileNotFoundError(f"no pictures match {path}")
-        return pictures
-    if not path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(f"no picture or folder at {path}")
-        return [path]
-    pictures = list_images(path)
-    if not pictures:
-        raise ValueError(f"no pictures in {path}")
-    return pictures
-
-
-def check_results(pictures: Sequence[Path], output_dir: Path, save: Sequence[str]) -> None:
-    """Raises `ValueError` naming two pictures with the same results, or a result that would overwrite a picture."""
+    folders = result_folders(pictures, output_dir)
+    jobs = [Job(picture, result_paths(picture.stem, folders[picture], look)) for picture in pictures]
     inputs, owner = {path.resolve() for path in pictures}, {}
-    for picture in pictures:
-        result = result_path(picture.stem, save[0], output_dir)
-        first = owner.setdefault(result, picture)
-        if first != picture:
-            raise ValueError(f"{first} and {picture} would both be written to {result}: rename one")
-        for kind in save:
-            result = result_path(picture.stem, kind, output_dir)
+    for picture, results in jobs:
+        for kind, result in results.items():
+            first = owner.setdefault(result, picture)
+            if first != picture:
+                raise ValueError(f"{first} and {picture} would both be written to {result}: rename one")
             if result.resolve() in inputs:
                 raise ValueError(f"the {kind} of {picture} would overwrite {result}: use another --output-dir")
+            if result.is_dir():
+                raise ValueError(f"the {kind} of {picture} cannot be written: {result} is a folder")
+    return jobs
 
 
-def run_pictures(path: Path, work: Callable[[Path], str], *, output_dir: Path, save: Sequence[str]) -> int:
-    """Calls `work` for the picture at `path` or for each in that folder or pattern, and prints the lines that it returns.
+def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
+                 skip_existing: bool = False) -> int:
+    """Call `work` for each picture and print the lines that it returns.
 
     Of several, pictures for which `work` raises `ValueError` or `OSError` are named on stderr, and the rest is done.
-    Returns the exit status: 0, or 1 if any failed. Raises what `find_pictures` and `check_results` raise, for a single
-    picture `ValueError` naming it, and `OSError` if the disk is full.
+    Returns the exit status: 0, or 1 if any failed. Raises what `plan` raises, `ValueError` for a folder that cannot be
+    written and for a picture that was alone, and `OSError` if the disk is full.
     """
-    pictures = find_pictures(path)
-    check_results(pictures, output_dir, save)
-    make_output_dir(output_dir)
-    if not path.is_dir() and not is_pattern(path):
-        print(_named(work, path))
+    jobs = plan(inputs.files, look, output_dir=output_dir)
+    check_writable(output_dir, "--output-dir")
+    if skip_existing:
+        jobs = [job for job in jobs if not all(path.is_file() for path in job.results.values())]
+        say(f"{len(inputs.files) - len(jobs)} of {len(inputs.files)} pictures left out: their results are there")
+    if inputs.alone:
+        for job in jobs:
+            say(_named(work, job))
         return 0
     failed = 0
-    for picture in tqdm(pictures, desc=path.name, unit="picture"):
+    for job in progress_bar(jobs, desc="pictures", unit="picture"):
         try:
-            tqdm.write(_named(work, picture))
+            say(_named(work, job))
         except ValueError as error:
             failed += 1
-            tqdm.write(f"error: {error}", file=sys.stderr)
+            complain(f"error: {error}")
     if failed:
-        print(f"{failed} of {len(pictures)} pictures failed", file=sys.stderr)
+        complain(f"{failed} of {len(jobs)} pictures failed")
     return 1 if failed else 0
 
 
-def _named(work: Callable[[Path], str], picture: Path) -> str:
+def _named(work: Callable[[Job], str], job: Job) -> str:
     try:
-        return work(picture)
-    except (ValueError, OSError) as error:
+        return work(job)
+    except (ValueError, OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
-        said = " ".join(str(error).split())
-        raise ValueError(said if str(picture) in said else f"{picture}: {said}") from None
+        said = " ".join(str(error).split()) or "not enough memory"
+        raise ValueError(said if str(job.picture) in said else f"{job.picture}: {said}") from None
 
 
 def written(paths: Sequence[Path]) -> str:
-    """The names of what was written, for one line."""
+    """Return the names of what was written, for one line."""
     return ", ".join(str(path) for path in paths)

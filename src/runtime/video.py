@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from src.console import progress_bar
+from src.files import check_writable
 from src.media.compositing import render
 from src.media.preprocess import to_alpha
 from src.media.video_reader import Frame, Sound, VideoReader
 from src.media.video_results import Item, Look, result_paths, writing
 from src.media.webcam import WebcamReader
 from src.runtime.matting import Matting, Started
-from src.runtime.pictures import make_output_dir
 from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory
 from src.runtime.temporal import one_frame_delay
 
@@ -117,7 +117,7 @@ def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look
     exception none is. Raises `ValueError` or `OSError` for what cannot be written.
     """
     paths = result_paths(reader, output_dir, look)
-    make_output_dir(output_dir)
+    check_writable(output_dir, "--output-dir")
     keep_freed_memory()
     matting.fix_size(reader.info.height, reader.info.width)
     kinds = tuple(dict.fromkeys((*look.save, "composite") if show else look.save))
@@ -126,7 +126,7 @@ def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look
         source = (item if isinstance(item, Sound) else (item, None) for item in reader)
         pipeline = Pipeline(source, stages(matting, look._replace(save=kinds), files.write))
         with contextlib.closing(iter(pipeline)) as items:
-            for _, pictures in tqdm(items, total=reader.info.count, desc=Path(reader.path).stem, unit="frame"):
+            for _, pictures in progress_bar(items, total=reader.info.count, desc=Path(reader.path).stem, unit="frame"):
                 frames += 1
                 if show and show(pictures["composite"]):
                     reader.stop()

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
+from src.console import progress_bar
 from src.data.batches import Batches
 from src.models.modnet import MODNet
 from src.training.consistency import consistency_loss
@@ -151,7 +151,7 @@ def train_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe:
     set_modes(state.model, recipe, state.step)
     names = [pair.image.name for pair in loader.dataset.pairs]
     sums: dict[str, float] = {}
-    iterator, bar = iter(loader), tqdm(batches.groups(), desc=title, leave=False, disable=batches.rank > 0)
+    iterator, bar = iter(loader), progress_bar(batches.groups(), desc=title, leave=False, hidden=batches.rank > 0)
     for group in bar:
         done = train_step(state, iterator, len(batches.micro_batches(group)), recipe,
                           share=batches.world / len(group), names_of=names)

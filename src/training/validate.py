@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Sequence
 
 import torch
-from tqdm import tqdm
 
+from src.console import progress_bar
 from src.data.samples import Pair, read_pair
 from src.data.sources import Sources, pairs_by_set
 from src.evaluation.evaluate import evaluate_pairs
@@ -20,7 +20,7 @@ from src.training.losses import semantic_loss
 def semantic_error(model: MODNet, pairs: Sequence[Pair], title: str) -> float:
     """Mean squared error of the coarse semantics alone, for a network in eval mode."""
     device, errors = next(model.parameters()).device, []
-    for pair in tqdm(pairs, desc=title, leave=False):
+    for pair in progress_bar(pairs, desc=title, leave=False):
         image, alpha = read_pair(pair)
         x = torch.from_numpy(to_input(image)).to(device)
         semantic, _, _ = forward(model, x, semantic_training=True)

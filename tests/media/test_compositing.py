@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
 from src.media.backdrop import parse_backdrop
-from src.media.compositing import KINDS, checkerboard, composite, cutout, render, save_results, write_png
+from src.media.compositing import KINDS, checkerboard, composite, cutout, render
+from src.media.picture_reader import NEUTRAL
 
 IMAGE = np.array([[[10, 20, 30], [200, 100, 0]]], np.uint8)
 ALPHA = np.array([[0.25, 1.0]], np.float32)
@@ -27,24 +25,6 @@ def test_a_composite_of_noise_equals_the_formula_but_for_rounding() -> None:
     alpha = np.clip(rng.normal(0.5, 0.6, (40, 50)), 0, 1).astype(np.float32)
     share = alpha[..., None].astype(np.float64)
     assert np.abs(composite(front, alpha, behind) - (share * front + (1 - share) * behind)).max() <= 0.51
-
-
-def test_files_read_back_by_opencv_are_what_was_given(tmp_path: Path) -> None:
-    paths = save_results(IMAGE, ALPHA, "x.y", tmp_path, save=["alpha", "cutout", "composite"],
-                         backdrop=parse_backdrop("0,0,255"), foreground="none")
-    assert [path.name for path in paths] == ["x.y_alpha.png", "x.y_cutout.png", "x.y_composite.png"]
-    assert sorted(tmp_path.iterdir()) == sorted(paths)
-    alpha, rgba, rgb = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
-    np.testing.assert_array_equal(alpha, [[64, 255]])
-    np.testing.assert_array_equal(rgba, [[[30, 20, 10, 64], [0, 100, 200, 255]]])
-    np.testing.assert_array_equal(rgb[..., ::-1], composite(IMAGE, ALPHA, (0, 0, 255)))
-
-
-def test_a_full_disk_is_said_with_the_name_of_the_file() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.media.compositing.write_atomically", lambda path, write: write(path))
-        with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
-            write_png(Path("/dev/full"), IMAGE)
 
 
 def test_a_sheet_holds_the_four_pictures_side_by_side_under_their_names() -> None:
@@ -72,3 +52,35 @@ def test_a_sheet_of_a_large_picture_is_made_smaller() -> None:
 def test_sizes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match=r"the alpha is \(2, 2\), but its picture is \(1, 2\)"):
         render(IMAGE, np.zeros((2, 2)), ["alpha"], backdrop=parse_backdrop("0,0,0"))
+
+
+def test_the_pictures_own_alpha_multiplies_the_matte_and_what_it_hides_is_neutral_everywhere() -> None:
+    image = np.full((40, 60, 3), (220, 30, 10), np.uint8)
+    image[:, 30:] = NEUTRAL
+    opacity = np.uint8([255] * 15 + [51] * 15 + [0] * 30)[None].repeat(40, 0)
+    found = render(image, np.full((40, 60), 0.5, np.float32), ["alpha", "cutout", "composite", "sheet"], foreground="none",
+                   backdrop=parse_backdrop("0,0,255"), opacity=opacity)
+    np.testing.assert_array_equal(found["alpha"][0, ::15], [128, 26, 0, 0])
+    np.testing.assert_array_equal(found["cutout"][..., 3], found["alpha"])
+    np.testing.assert_array_equal(found["composite"][0, ::15], [(110, 15, 132), (22, 3, 230), (0, 0, 255), (0, 0, 255)])
+    band = found["sheet"].shape[0] - 40
+    np.testing.assert_array_equal(found["sheet"][band:, 30:60], checkerboard(40, 60, 16)[:, 30:])
+
+
+def test_colours_behind_transparency_do_not_reach_the_persons() -> None:
+    image = np.full((64, 64, 3), (250, 0, 0), np.uint8)
+    image[:, 32:] = NEUTRAL
+    opacity = np.uint8([255] * 32 + [0] * 32)[None].repeat(64, 0)
+    found = render(image, np.ones((64, 64), np.float32), ["cutout"], backdrop=parse_backdrop("0,0,0"), opacity=opacity)
+    visible = found["cutout"][found["cutout"][..., 3] > 0]
+    assert np.abs(visible[:, :3].astype(int) - (250, 0, 0)).max() <= 2
+
+
+def test_a_huge_picture_is_composed_in_strips_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    image, alpha = rng.integers(0, 256, (90, 70, 3), dtype=np.uint8), rng.random((90, 70), np.float32)
+    opacity = rng.integers(0, 256, (90, 70), dtype=np.uint8)
+    whole = render(image, alpha, KINDS, backdrop=parse_backdrop("1,2,3"), opacity=opacity)
+    monkeypatch.setattr("src.media.strips.STRIP_PIXELS", 7 * 70)
+    for kind, picture in render(image, alpha, KINDS, backdrop=parse_backdrop("1,2,3"), opacity=opacity).items():
+        np.testing.assert_array_equal(picture, whole[kind])

@@ -1,32 +1,16 @@
 from __future__ import annotations
 
-import io
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from src.media.preprocess import (
     area_resize,
-    list_images,
     network_size,
-    read_alpha,
-    read_image,
     to_alpha,
     to_fixed_input,
     to_input,
 )
-
-GRADIENT = np.dstack([*np.meshgrid(np.linspace(0, 255, 30), np.linspace(255, 0, 20)), np.full((20, 30), 128.0)]
-                     ).round().astype(np.uint8)
-
-
-def save(path: Path, picture: Image.Image, **options: object) -> Path:
-    picture.save(path, **options)
-    return path
 
 
 def test_area_resize_equals_torchs_area_interpolation() -> None:
@@ -71,92 +55,6 @@ def test_to_fixed_input_keeps_the_aspect_ratio_and_is_zero_round_it(size: tuple[
     inside = np.zeros((64, 96), bool)
     inside[box] = True
     assert (batch[0, :, inside] == 1).all() and (batch[0, :, ~inside] == 0).all()
-
-
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
-def test_read_image_is_exact_for_lossless_formats(tmp_path: Path, suffix: str) -> None:
-    path = save(tmp_path / f"a.{suffix}", Image.fromarray(GRADIENT), **{"lossless": True} if suffix == "webp" else {})
-    np.testing.assert_array_equal(read_image(path), GRADIENT)
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "CMYK"])
-def test_read_image_makes_rgb_of_every_kind_of_picture(tmp_path: Path, mode: str) -> None:
-    picture = Image.fromarray(GRADIENT).convert(mode)
-    path = save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"), picture)
-    image = read_image(path)
-    assert image.shape == (20, 30, 3) and image.dtype == np.uint8
-    np.testing.assert_array_equal(image, picture.convert("RGB"))
-
-
-def test_read_image_of_a_cmyk_jpeg_and_of_a_transparent_palette(tmp_path: Path) -> None:
-    jpeg = save(tmp_path / "a.jpg", Image.fromarray(GRADIENT).convert("CMYK"), quality=95)
-    palette = save(tmp_path / "a.png", Image.fromarray(GRADIENT).convert("P"), transparency=0)
-    assert np.abs(read_image(jpeg).astype(int) - GRADIENT).mean() < 5
-    assert read_image(palette).shape == (20, 30, 3)
-
-
-def test_16_bit_grey_is_reduced_by_257_and_alpha_keeps_all_of_it(tmp_path: Path) -> None:
-    grey = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
-    cv2.imwrite(str(tmp_path / "a.png"), grey)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0, :, 1], [0, 1, 128, 255])
-    cv2.imwrite(str(tmp_path / "b.png"), grey + np.array([[0, 1, 0, 0]], np.uint16))
-    np.testing.assert_allclose(read_alpha(tmp_path / "b.png"), [[0, 258 / 65535, 128 / 255, 1]], rtol=1e-6)
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
-def test_exif_rotation_is_applied(tmp_path: Path, suffix: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = save(tmp_path / f"a.{suffix}", Image.fromarray(GRADIENT), exif=exif)
-    turned = np.rot90(GRADIENT, -1)
-    assert read_image(path).shape == turned.shape
-    assert np.abs(read_image(path).astype(int) - turned).mean() < 12
-
-
-def test_alpha_of_8_bit_is_divided_by_255_once(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", Image.fromarray(np.array([[0, 51, 255]], np.uint8)))
-    np.testing.assert_allclose(read_alpha(path), [[0, 0.2, 1]], rtol=1e-6)
-
-
-def test_an_alpha_with_colours_is_refused_by_name(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", Image.fromarray(GRADIENT))
-    with pytest.raises(ValueError, match="a.png has colours"):
-        read_alpha(path)
-
-
-@pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "tif", "webp"])
-def test_half_a_file_is_refused_by_name_and_in_one_line(
-        tmp_path: Path, kind: str, capfd: pytest.CaptureFixture) -> None:
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(file, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper()))
-    (tmp_path / f"half.{kind}").write_bytes(file.getvalue()[:len(file.getvalue()) // 2])
-    with pytest.raises(ValueError, match=f"half.{kind} is not a picture that can be read"):
-        read_image(tmp_path / f"half.{kind}")
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("data", [b"", b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
-def test_no_picture_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(ValueError, match="a.png is not a picture"):
-        read_image(tmp_path / "a.png")
-
-
-def test_floating_point_samples_and_bombs_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save(tmp_path / "a.tif", Image.fromarray(np.ones((4, 4), np.float32)))
-    with pytest.raises(ValueError, match="a.tif holds samples of kind F"):
-        read_image(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-    with pytest.raises(ValueError, match="b.png is not a picture that can be read: Image size"):
-        read_image(save(tmp_path / "b.png", Image.fromarray(GRADIENT)))
-
-
-def test_a_missing_picture_and_a_missing_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no picture at"):
-        read_image(tmp_path / "none.png")
-    with pytest.raises(FileNotFoundError, match="no folder at"):
-        list_images(tmp_path / "none")
 
 
 def test_a_large_alpha_is_enlarged_without_blocks_on_request_and_with_less_error() -> None:

@@ -5,74 +5,81 @@ from pathlib import Path
 
 import pytest
 
-from src.runtime.pictures import check_results, find_pictures, make_output_dir, run_pictures
+from src.media.picture_results import PictureLook
+from src.runtime.inputs import find_inputs
+from src.runtime.pictures import Job, check_quality, plan, run_pictures
+
+ALPHA = PictureLook(("alpha",))
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
 
 
 def test_two_pictures_with_the_same_results_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="in/a.jpg and in/a.png would both be written to out/a_alpha.png: rename one"):
-        check_results([Path("in/a.jpg"), Path("in/a.png")], Path("out"), ["alpha"])
+        plan([Path("in/a.jpg"), Path("in/a.png")], ALPHA, output_dir=Path("out"))
 
 
-def test_a_result_never_overwrites_a_picture() -> None:
+def test_a_result_never_overwrites_a_picture_nor_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the alpha of in/a.png would overwrite in/a_alpha.png"):
-        check_results([Path("in/a.png"), Path("in/a_alpha.png")], Path("in"), ["cutout", "alpha"])
-
-
-def test_nothing_to_do_is_said(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match="no pictures in"):
-        find_pictures(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no picture or folder at"):
-        find_pictures(tmp_path / "none")
+        plan([Path("in/a.png"), Path("in/a_alpha.png")], PictureLook(("cutout", "alpha")), output_dir=Path("in"))
+    (tmp_path / "a_alpha.png").mkdir()
+    with pytest.raises(ValueError, match="the alpha of a.png cannot be written: .*a_alpha.png is a folder"):
+        plan([Path("a.png")], ALPHA, output_dir=tmp_path)
 
 
 def test_a_failure_in_a_folder_is_named_the_rest_done_and_the_status_1(
         tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    for name in ("a.png", "b.png", "c.png"):
-        (tmp_path / name).touch()
+    pictures(tmp_path, "a.png", "b.png", "c.png")
 
-    def work(path: Path) -> str:
-        if path.stem == "b":
+    def work(job: Job) -> str:
+        if job.picture.stem == "b":
             raise ValueError("too\nthin")
-        return f"did {path.name}"
+        return f"did {job.picture.name}"
 
-    assert run_pictures(tmp_path, work, output_dir=tmp_path / "out", save=["alpha"]) == 1
+    assert run_pictures(find_inputs([tmp_path]), work, ALPHA, output_dir=tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "did a.png" in said.out and "did c.png" in said.out
-    assert f"error: {tmp_path / 'b.png'}: too thin" in said.err and "1 of 3 pictures failed" in said.err
+    assert said.err == f"error: {tmp_path / 'b.png'}: too thin\n1 of 3 pictures failed\n"
     with pytest.raises(ValueError, match="b.png: too thin"):
-        run_pictures(tmp_path / "b.png", work, output_dir=tmp_path / "out", save=["alpha"])
+        run_pictures(find_inputs([tmp_path / "b.png"]), work, ALPHA, output_dir=tmp_path / "out")
 
 
-def test_a_pattern_takes_what_matches_and_a_file_of_that_name_first(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    for name in ("a.jpg", "b.jpg", "c.png", "deep/d.jpg"):
-        (tmp_path / name).touch()
-    assert find_pictures(tmp_path / "*.jpg") == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    assert find_pictures(tmp_path / "**" / "*.jpg") == [tmp_path / name for name in ("a.jpg", "b.jpg", "deep/d.jpg")]
-    (tmp_path / "[a].jpg").touch()
-    assert find_pictures(tmp_path / "[a].jpg") == [tmp_path / "[a].jpg"]
-    with pytest.raises(FileNotFoundError, match=r"no pictures match .*\*\.gif"):
-        find_pictures(tmp_path / "*.gif")
+def test_what_is_there_is_skipped_on_request(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    inputs = find_inputs([pictures(tmp_path / "in", "a.png", "b.png")])
+    pictures(tmp_path / "out", "a_alpha.png", "a_cutout.png", "b_alpha.png")
+    done = []
+
+    def work(job: Job) -> str:
+        done.append(job.picture.name)
+        return "done"
+
+    look = PictureLook(("alpha", "cutout"))
+    assert run_pictures(inputs, work, look, output_dir=tmp_path / "out", skip_existing=True) == 0
+    assert done == ["b.png"] and "1 of 2 pictures left out" in capsys.readouterr().out
+    run_pictures(inputs, work, look, output_dir=tmp_path / "out")
+    assert done == ["b.png", "a.png", "b.png"]
 
 
 def test_a_full_disk_ends_a_folder_at_once(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).touch()
     tried = []
 
-    def work(path: Path) -> str:
-        tried.append(path.name)
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def work(job: Job) -> str:
+        tried.append(job.picture.name)
+        raise OSError(errno.ENOSPC, "No space left on device", str(job.picture))
 
     with pytest.raises(OSError, match="No space left"):
-        run_pictures(tmp_path, work, output_dir=tmp_path / "out", save=["alpha"])
+        run_pictures(find_inputs([pictures(tmp_path, "a.png", "b.png")]), work, ALPHA, output_dir=tmp_path / "out")
     assert tried == ["a.png"]
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="output-dir .*file/out cannot be written: Not a directory"):
-        make_output_dir(tmp_path / "file" / "out")
-    with pytest.raises(ValueError, match="output-dir /proc cannot be written: "):
-        make_output_dir(Path("/proc"))
+def test_a_quality_goes_with_a_format_that_has_one() -> None:
+    assert check_quality("png", None) == 90 and check_quality("jpg", 35) == 35
+    with pytest.raises(ValueError, match="--quality is 101, allowed are whole numbers from 1 to 100"):
+        check_quality("webp", 101)
+    with pytest.raises(ValueError, match="--quality 90 goes with --format jpg or webp"):
+        check_quality("png", 90)

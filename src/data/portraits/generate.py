@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from src.console import progress_bar
 from src.data.portraits.clothes import draw_clothes, draw_neck
 from src.data.portraits.face import draw_face, draw_head, random_skin
 from src.data.portraits.hair import draw_hair_before, draw_hair_behind, random_hair
@@ -142,7 +142,7 @@ def generate_data_set(out_dir: Path, *, train: int, val: int, seed: int = 0, hei
     for path in [*out_dir.glob("train/*/[0-9]*.png"), *out_dir.glob("val/*/[0-9]*.png")]:
         path.unlink()
     jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
-    for split, index in tqdm(jobs, desc="draw portraits", leave=False):
+    for split, index in progress_bar(jobs, desc="draw portraits", leave=False):
         first = 2 * MAX_PICTURES * seed + (MAX_PICTURES if split == "val" else 0)
         image, alpha = generate_portrait(first + index, height=height, width=width)
         _write_png(out_dir / split / "fg" / f"{index:05d}.png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

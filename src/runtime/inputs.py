@@ -1,0 +1,66 @@
+"""Find the files that a user means, and the folder in which the results of each go."""
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from src.media.picture_formats import list_images, pictures_among
+
+
+class Inputs(NamedTuple):
+    """The files to work on."""
+
+    files: list[Path]
+    alone: bool                         # one file that was named, whose failure is the failure of all
+
+
+def is_pattern(path: Path) -> bool:
+    """Return whether `path` is no file or folder, but has a `*`, `?` or `[`."""
+    return not path.exists() and glob.has_magic(str(path))
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Files that match; folders that are there are taken by their name, brackets and all."""
+    there = Path(*pattern.parts[:next(n for n in range(len(pattern.parts), -1, -1) if Path(*pattern.parts[:n]).exists())])
+    rest = pattern.relative_to(there)
+    found = glob.glob(str(Path(glob.escape(str(there))) / rest), recursive=True)
+    return [path for path in map(Path, found) if not path.is_dir()]
+
+
+def _files_at(path: Path, also: frozenset[str]) -> list[Path]:
+    if is_pattern(path):
+        found = pictures_among(_matches(path), path, also=also)
+        if not found:
+            raise FileNotFoundError(f"no pictures match {path}")
+        return found
+    if path.is_dir():
+        found = list_images(path, also=also)
+        if not found:
+            raise ValueError(f"no pictures in {path}")
+        return found
+    if not path.exists():
+        raise FileNotFoundError(f"no {'video' if path.suffix.lower() in also else 'picture or folder'} at {path}")
+    return [path]
+
+
+def find_inputs(paths: Sequence[Path], *, also: frozenset[str] = frozenset()) -> Inputs:
+    """Return the file at each of `paths`, or the pictures directly in it, or those that match it as a pattern (`a/*.jpg`,
+    `**`), each once; files that end like one of `also` too. What is left out of folders and patterns is named in a note.
+
+    Raises `FileNotFoundError` if nothing is at one of `paths`, `ValueError` for a folder without pictures.
+    """
+    files = {os.path.abspath(file): file for path in paths for file in _files_at(path, also)}
+    return Inputs(list(files.values()), len(paths) == 1 and not paths[0].is_dir() and not is_pattern(paths[0]))
+
+
+def result_folders(files: Sequence[Path], output_dir: Path) -> dict[Path, Path]:
+    """Return the folder for the results of each file: `output_dir`, and where a name repeats (`a/x.jpg`, `b/x.jpg`) the
+    file's own folder in it (`a`, `b`), below what the folders of all files have in common."""
+    parents = {file: Path(os.path.abspath(file.parent)) for file in files}
+    common = os.path.commonpath(set(parents.values())) if files else ""
+    times = Counter(stem for stem, _ in {(file.stem, parents[file]) for file in files})
+    return {file: output_dir / parents[file].relative_to(common) if times[file.stem] > 1 else output_dir for file in files}

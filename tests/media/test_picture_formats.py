@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.media import picture_formats
+from src.media.picture_formats import image_suffixes, is_animated, list_images
+from src.media.picture_reader import read_image
+
+PICTURE = Image.fromarray(np.full((16, 24, 3), (200, 40, 90), np.uint8))
+WRITTEN = ("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "avif", "tif", "tiff", "gif", "bmp", "dib", "jp2", "j2k",
+           "ppm", "pnm", "tga", "ico", "icns", "pcx", "sgi", "qoi", "dds")
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_what_pillow_reads_is_a_picture_of_a_folder_and_is_read(tmp_path: Path, suffix: str) -> None:
+    picture = PICTURE.resize((32, 32)) if suffix in ("ico", "icns") else PICTURE
+    picture.save(tmp_path / f"a.{suffix}")
+    (tmp_path / f"a.{suffix}").rename(tmp_path / f"a.{suffix.upper()}")
+    path, = list_images(tmp_path)
+    image = read_image(path)
+    assert image.shape[1] >= 24 and np.abs(image[8, 8].astype(int) - (200, 40, 90)).max() < 12
+
+
+def test_hidden_files_are_no_pictures_and_the_rest_is_named_with_its_reason(
+        tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("b.jpg", "a.png", ".x.png", "._a.png", "Thumbs.db", "desktop.ini", ".DS_Store", "notes.txt", "c.heic"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.jpg").mkdir()
+    os.mkfifo(tmp_path / "e.png")
+    (tmp_path / "f.png").symlink_to(tmp_path / "nothing")
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.jpg"]
+    said = capsys.readouterr().err
+    assert said == (f"note: {tmp_path}: left out c.heic (needs pillow-heif: pip install pillow-heif), d.jpg (a folder), "
+                    "e.png (no file), f.png (a link to nothing), notes.txt (no picture)\n")
+
+
+def test_heic_is_read_where_pillow_heif_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("pillow_heif")
+    module.register_heif_opener = lambda: None
+    module.__spec__ = types.SimpleNamespace(name="pillow_heif")
+    monkeypatch.setitem(sys.modules, "pillow_heif", module)
+    for cached in (picture_formats.reads_heif, image_suffixes):
+        cached.cache_clear()
+    try:
+        assert {".heic", ".heif"} <= image_suffixes()
+    finally:
+        for cached in (picture_formats.reads_heif, image_suffixes):
+            cached.cache_clear()
+
+
+def test_of_an_animation_the_first_frame_is_taken_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    second = Image.new("RGB", PICTURE.size, "blue")
+    for suffix in ("gif", "png", "webp", "avif", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        PICTURE.save(path, save_all=True, append_images=[second])
+        assert np.abs(read_image(path)[8, 8].astype(int) - (200, 40, 90)).max() < 12
+        assert capsys.readouterr().err == (
+            f"note: {path}: it holds several {'pages' if suffix == 'tif' else 'frames'}, the first is taken\n")
+        assert is_animated(path)
+    PICTURE.save(tmp_path / "still.gif")
+    assert not is_animated(tmp_path / "still.gif") and not is_animated(tmp_path / "none.gif")
