@@ -28,8 +28,9 @@ from src.console import complain
 from src.files import check_writable, write_json
 from src.media.backdrop import parse_backdrop
 from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render
+from src.media.picture_decoder import limit_pixels
 from src.media.picture_formats import image_suffixes, is_animated
-from src.media.picture_reader import limit_pixels, read_picture
+from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
 from src.media.video_results import TEMPORAL, Look

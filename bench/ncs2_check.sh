@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from src.media.preprocess import read_image, to_fixed_input
+from src.media.picture_reader import read_image
+from src.media.preprocess import to_fixed_input
 
 folder = Path(sys.argv[2])
 image, _ = to_fixed_input(read_image(Path(sys.argv[1])), 512, 512)

@@ -18,7 +18,8 @@ from src.checkpoint import load_model, torch_device
 from src.evaluation.predict import predict_alpha
 from src.files import check_writable
 from src.media.backdrop import parse_backdrop
-from src.media.picture_reader import limit_pixels, read_picture
+from src.media.picture_decoder import limit_pixels
+from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.models.modnet import MODNet
 from src.runtime.inputs import find_inputs

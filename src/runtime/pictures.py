@@ -11,7 +11,7 @@ from src.console import complain, progress_bar, say
 from src.files import check_writable
 from src.media.compositing import KINDS, STILL_KINDS
 from src.media.foreground import METHODS
-from src.media.picture_reader import MAX_PIXELS
+from src.media.picture_decoder import MAX_PIXELS
 from src.media.picture_results import FILE_FORMATS, PictureLook, result_paths
 from src.media.picture_writer import QUALITY
 from src.runtime.inputs import Inputs, result_folders
@@ -46,7 +46,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_max_pixels(parser: argparse.ArgumentParser) -> None:
-    """Add `--max-pixels`, for `src.media.picture_reader.limit_pixels`."""
+    """Add `--max-pixels`, for `src.media.picture_decoder.limit_pixels`."""
     parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, metavar="N",
                         help="refuse pictures of more pixels than this (default: %(default)s)")
 
