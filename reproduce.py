@@ -25,7 +25,7 @@ from src.paper.report import draw_comparison, write_markdown
 from src.paper.resumable import Steps
 from src.paper.retraining import retraining_table
 from src.paper.stages import evaluate_step, prune_step, retrain_step
-from src.pruning.report import pruned_stem
+from src.pruning.choice import ByRatio, pruned_stem
 from src.script import load_script, provenance, run_script
 from src.training.recipe import Recipe
 
@@ -63,9 +63,8 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
 
     Raises `ValueError` or `FileNotFoundError` as the steps do.
     """
-    steps = Steps(output_dir)
-    pruned = prune_step(steps, "prune", ckpt_path, output_dir / f"{pruned_stem(ratio, threshold)}.ckpt", ratio=ratio,
-                        threshold=threshold)
+    steps, how = Steps(output_dir), ByRatio(ratio, threshold)
+    pruned = prune_step(steps, "prune", ckpt_path, output_dir / f"{pruned_stem(how)}.ckpt", how)
     retrained = retrain_step(steps, "retrain", pruned, data_dir, recipe, stem=output_dir / f"{pruned.stem}_retrained",
                              workers=workers, device=device)
     checkpoints = {"dense": ckpt_path, "pruned": pruned, "retrained": retrained}

@@ -23,7 +23,6 @@ import torch
 from rivals import published_state, torch_pruned
 from torch.utils.data import default_collate
 
-from main_prune import taylor_batches
 from src.checkpoint import load_model
 from src.complexity import count_macs, count_params
 from src.console import progress_bar
@@ -35,7 +34,7 @@ from src.models.config import MODNetConfig
 from src.models.costs import macs
 from src.models.modnet import MODNet
 from src.pruning.budget import Budget, fit_budget, search_budget
-from src.pruning.criteria import CRITERIA, Scores, filter_scores, taylor_scores
+from src.pruning.criteria import CRITERIA, Scores, filter_scores, taylor_batches, taylor_scores
 from src.pruning.latency_cost import profile_cost, search_path
 from src.pruning.rules import paper_widths
 from src.pruning.slicing import inherit

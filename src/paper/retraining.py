@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from src.data.layouts import has_split
@@ -15,32 +15,31 @@ from src.paper.report import PAPER
 from src.paper.resumable import Steps
 from src.paper.stages import ONLY_LAST, prune_step, retrain_step
 from src.pruning.budget import Budget
+from src.pruning.choice import ByBudget, ByRatio, BySearch, Choice
 from src.script import provenance
 from src.training.recipe import MODES, Recipe
 
-# Name of a network: how it is pruned; the ones that say `same_macs` are cut to the multiply-accumulates of the first.
-NETWORKS: dict[str, dict] = {
-    "rule paper, whole network": {"rule": "paper", "scope": "whole"},
-    "rule tied, whole network": {"rule": "tied", "scope": "whole", "same_macs": True},
-    "search, whole network": {"rule": "tied", "scope": "whole", "same_macs": True, "search": True},
-    "rule paper, encoder left": {"rule": "paper", "scope": "branches"},
-    "rule tied, encoder left": {"rule": "tied", "scope": "branches"}}
+FIRST = "rule paper, whole network"
+# How each network is pruned: from ratio, threshold and the multiply-accumulates of the `FIRST` as a budget.
+NETWORKS: dict[str, Callable[[float, float, Budget], Choice]] = {
+    FIRST: lambda ratio, threshold, budget: ByRatio(ratio, threshold),
+    "rule tied, whole network": lambda ratio, threshold, budget: ByBudget(budget, "tied"),
+    "search, whole network": lambda ratio, threshold, budget: BySearch(budget),
+    "rule paper, encoder left": lambda ratio, threshold, budget: ByRatio(ratio, threshold, "paper", "branches"),
+    "rule tied, encoder left": lambda ratio, threshold, budget: ByRatio(ratio, threshold, "tied", "branches")}
 # MSE on PPM-100: fine-tuned, from scratch.
 PAPER_ROWS = (("published, whole network", "0.018632", "0.016826"), ("published, encoder left", "0.018291", "0.015588"))
 TITLES = {"finetune": "fine-tuned", "scratch-e": "scratch-E", "scratch-b": "scratch-B"}
 
 
 def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: float) -> dict[str, Path]:
-    """Checkpoints of `NETWORKS`, by name."""
-    paths: dict[str, Path] = {}
-    for name, how in NETWORKS.items():
-        options, budget = dict(how), None
-        if options.pop("same_macs", False):
-            first = next(iter(paths.values()))
-            budget = Budget(macs=macs(from_prune_info(read_prune_info(first.with_suffix(".json")))))
+    """Prune the `NETWORKS`; their checkpoints by name."""
+    paths, budget = {}, Budget()
+    for name, choice in NETWORKS.items():
         path = steps.folder / f"{name.replace(', ', '_').replace(' ', '_')}.ckpt"
-        paths[name] = prune_step(steps, f"prune: {name}", ckpt_path, path, ratio=ratio, threshold=threshold,
-                                 budget=budget, **options)
+        paths[name] = prune_step(steps, f"prune: {name}", ckpt_path, path, choice(ratio, threshold, budget))
+        if name == FIRST:
+            budget = Budget(macs=macs(from_prune_info(read_prune_info(path.with_suffix(".json")))))
     return paths
 
 

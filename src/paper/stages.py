@@ -13,6 +13,7 @@ from src.evaluation.evaluate import evaluate
 from src.evaluation.report import write_report
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
+from src.pruning.choice import Choice
 from src.training.loop import train
 from src.training.recipe import Recipe
 
@@ -20,12 +21,12 @@ from src.training.recipe import Recipe
 ONLY_LAST = 10 ** 9
 
 
-def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, **how: object) -> Path:
-    """Checkpoint `path` of the pruned network; `how` as `main_prune.prune` takes it."""
+def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice) -> Path:
+    """Prune a checkpoint into `path`, to the widths that `how` chooses."""
     def work() -> None:
-        main_prune.save_pruned(main_prune.prune(ckpt_path, **how), path)
+        main_prune.save_pruned(main_prune.prune(ckpt_path, how), path)
 
-    steps.run(name, work, inputs=[ckpt_path, *how.values()], outputs=[path, path.with_suffix(".json")])
+    steps.run(name, work, inputs=[ckpt_path, how.name, how], outputs=[path, path.with_suffix(".json")])
     return path
 
 

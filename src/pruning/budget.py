@@ -34,6 +34,26 @@ class Budget(NamedTuple):
         table = ((params, linear_params(), self.params), (macs, linear_macs(), self.macs))
         return [(cost, 1 / bound) for count, cost, bound in table if bound and count(config) > bound]
 
+    @property
+    def name(self) -> str:
+        """The bounds as a part of a file name."""
+        return "_".join(f"{key}_{value:g}" for key, value in self._asdict().items() if value)
+
+
+def check_over_zero(name: str, value: float) -> None:
+    """Raise `ValueError` for the value of an option that is not finite or not over 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"--{name} is {value}, allowed are numbers over 0")
+
+
+def check_budget(budget: Budget) -> None:
+    """Raise `ValueError` for a budget without a bound, or with one that is not over 0."""
+    if budget == Budget():
+        raise ValueError("a budget needs --target-params or --target-macs")
+    for name, bound in budget._asdict().items():
+        if bound is not None:
+            check_over_zero(f"target-{name}", bound)
+
 
 def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8,
                   round_branches_to: int | None = None) -> MODNetConfig:

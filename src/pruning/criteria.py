@@ -1,11 +1,14 @@
-"""Criteria of pruning: a score for each filter of a layer, from its weights or gradients. Pure functions."""
+"""Criteria of pruning: a score for each filter of a layer, from its weights, or from gradients on pictures."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Subset
 
+from src.data.samples import MattingDataset
 from src.models.channels import CONV_IBN, Wire, wires
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
@@ -91,3 +94,19 @@ def taylor_scores(model: MODNet, batches: Iterable[Mapping[str, torch.Tensor]]) 
             scores[wire.layer] = scores.get(wire.layer, 0.0) + change
     model.zero_grad(set_to_none=True)
     return scores
+
+
+def taylor_batches(data_dir: Path | None, seed: int) -> Iterable[dict[str, torch.Tensor]]:
+    """Load training images of a data set, at most 16, one at a time. Raises `ValueError` without a data set."""
+    if data_dir is None:
+        raise ValueError("criterion taylor needs pictures: give --data-dir")
+    dataset = MattingDataset(data_dir, size=256, seed=seed)
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:16].tolist()
+    return DataLoader(Subset(dataset, order))
+
+
+def score_model(model: MODNet, criterion: str, *, data_dir: Path | None = None, seed: int = 0) -> Scores:
+    """Score the filters of a network by one of `CRITERIA`. Raises `ValueError` for taylor without a data set."""
+    if criterion == "taylor":
+        return taylor_scores(model, taylor_batches(data_dir, seed))
+    return filter_scores(model.state_dict(), model.config, criterion, seed=seed)

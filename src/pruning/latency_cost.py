@@ -6,7 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -29,12 +29,10 @@ WARM_UP, REPEATS = 3, 15
 MAX_REFUSED = 8
 
 
-class LatencyTarget(NamedTuple):
-    """Milliseconds of OpenVINO for one 512x512 image on this machine's CPU."""
-
-    milliseconds: float
-    threads: int = 2
-    precision: str = "fp32"
+def check_precision(precision: str) -> None:
+    """Raise `ValueError` for what is none of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
 
 
 def compile_config(config: MODNetConfig, *, threads: int, precision: str, profile: bool = False) -> CompiledModel:
@@ -99,10 +97,14 @@ def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> 
     return path
 
 
-def fit_machine(dense: MODNetConfig, target: LatencyTarget, *, round_to: int = 8) -> tuple[MODNetConfig, float]:
-    """`fit_latency` by what this machine measures. Raises `ValueError` as it does."""
-    options = {"threads": target.threads, "precision": target.precision}
-    return fit_latency(dense, target.milliseconds, round_to=round_to, cost=profile_cost(dense, **options),
+def fit_machine(dense: MODNetConfig, target: float, *, threads: int = 2, precision: str = "fp32",
+                round_to: int = 8) -> tuple[MODNetConfig, float]:
+    """Fit the widths to `target` milliseconds as `fit_latency` does, by what this machine measures.
+
+    Raises `ValueError` as it does.
+    """
+    options = {"threads": threads, "precision": precision}
+    return fit_latency(dense, target, round_to=round_to, cost=profile_cost(dense, **options),
                        measure=functools.partial(measure_ms, **options))
 
 

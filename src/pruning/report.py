@@ -1,4 +1,4 @@
-"""What pruning cut where: tables, a picture of the widths before and after, and the name of it all."""
+"""What pruning cut where: tables, and a picture of the widths before and after."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,8 +8,6 @@ from src.files import write_atomically
 from src.models.channels import wires
 from src.models.config import MODNetConfig
 from src.models.costs import wire_macs, wire_params
-from src.pruning.budget import Budget
-from src.pruning.latency_cost import LatencyTarget
 
 BRANCHES = ("backbone", "lr_branch", "hr_branch", "f_branch")
 
@@ -59,18 +57,3 @@ def draw_widths(dense: MODNetConfig, pruned: MODNetConfig, path: Path) -> None:
     axis.set(yscale="log", ylabel="channels", xlim=(-0.7, len(groups) - 0.3))
     axis.legend()
     write_atomically(path, lambda to: figure.savefig(to, dpi=110))
-
-
-def pruned_stem(ratio: float, threshold: float, *, rule: str = "paper", scope: str = "whole", criterion: str = "l1",
-                budget: Budget | None = None, search: bool = False, latency: LatencyTarget | None = None,
-                steps: int = 0) -> str:
-    """The published name of a pruned checkpoint, without suffix; what the published code does not have is appended."""
-    if latency is not None:
-        parts = [f"modnet_p_latency_{latency.milliseconds:g}ms_{latency.threads}_threads_{latency.precision}", rule]
-    elif budget is None:
-        parts = [f"modnet_p_ratio_{ratio}_thresh_{threshold}"] + [rule] * (rule != "paper")
-    else:
-        targets = [f"{key}_{value:g}" for key, value in budget._asdict().items() if value]
-        parts = ["modnet_p", *targets, rule] + ["search"] * search
-    parts += [f"{steps}_steps"] * (steps > 0)
-    return "_".join(parts + [scope] * (scope != "whole") + [criterion] * (criterion != "l1"))

@@ -22,10 +22,22 @@ def check_numbers(ratio: float, threshold: float) -> None:
         raise ValueError(f"threshold is {threshold}, allowed are numbers between 0 and 1")
 
 
-def check_round_to(round_to: int) -> None:
-    """Raises `ValueError` for a step of widths out of range."""
+def check_round_to(round_to: int, *, name: str = "round-to") -> None:
+    """Raise `ValueError` for a step of widths out of range."""
     if not 1 <= round_to <= 32:
-        raise ValueError(f"round-to is {round_to}, allowed are whole numbers from 1 to 32")
+        raise ValueError(f"{name} is {round_to}, allowed are whole numbers from 1 to 32")
+
+
+def check_rule(rule: str) -> None:
+    """Raise `ValueError` for what is none of `RULES`."""
+    if rule not in RULES:
+        raise ValueError(f"rule is {rule!r}, allowed are {', '.join(RULES)}")
+
+
+def check_scope(scope: str) -> None:
+    """Raise `ValueError` for what is none of `SCOPES`."""
+    if scope not in SCOPES:
+        raise ValueError(f"scope is {scope!r}, allowed are {', '.join(SCOPES)}")
 
 
 def adaptive_count(norms: np.ndarray, threshold: float) -> int:
@@ -99,8 +111,7 @@ def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: f
 def widths_of(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str,
               round_to: int = 8) -> MODNetConfig:
     """The network that one of `RULES` makes; `round_to` is rule `tied`'s. Raises `ValueError` as the rules do."""
-    if rule not in RULES:
-        raise ValueError(f"rule is {rule!r}, allowed are {', '.join(RULES)}")
+    check_rule(rule)
     if rule == "paper":
         return paper_widths(filters, dense, ratio, threshold)
     return tied_widths(filters, dense, ratio, threshold, round_to=round_to)

@@ -9,6 +9,7 @@ from src.data.layouts import find_pairs
 from src.data.portraits.generate import generate_data_set
 from src.paper.resumable import Steps
 from src.paper.retraining import NETWORKS, draw_bars, error_table, retraining_table, summary
+from src.pruning.choice import BySearch
 from src.training import loop
 from src.training.recipe import MODES, Recipe
 from tests.conftest import run, tiny_config
@@ -104,17 +105,17 @@ def test_an_interrupted_table_goes_on_in_the_run_that_was_stopped(one_network, d
 
 def test_networks_of_the_table_are_what_they_say(monkeypatch):
     asked = {}
-    monkeypatch.setattr(subject, "prune_step", lambda steps, name, ckpt, path, **how: asked.setdefault(name, how) and path)
+    monkeypatch.setattr(subject, "prune_step", lambda steps, name, ckpt, path, how: asked.setdefault(name, how) and path)
     monkeypatch.setattr(subject, "read_prune_info", lambda path: path)
     monkeypatch.setattr(subject, "from_prune_info", lambda info: tiny_config())
     monkeypatch.setattr(subject, "macs", lambda config: 123)
     paths = subject.prune_networks(Steps(Path("nowhere")), Path("a.ckpt"), ratio=0.25, threshold=0.3)
     assert list(paths) == list(NETWORKS) and len(set(paths.values())) == 5
     hows = list(asked.values())
-    assert [(how["rule"], how["scope"]) for how in hows] == [("paper", "whole"), ("tied", "whole"), ("tied", "whole"),
+    assert [(how.rule, how.scope) for how in hows] == [("paper", "whole"), ("tied", "whole"), ("tied", "whole"),
                                                              ("paper", "branches"), ("tied", "branches")]
-    assert [how["budget"] and how["budget"].macs for how in hows] == [None, 123, 123, None, None]
-    assert all(how["ratio"] == 0.25 and how["threshold"] == 0.3 for how in hows) and hows[2]["search"] is True
+    assert [how.budget.macs for how in hows[1:3]] == [123, 123] and isinstance(hows[2], BySearch)
+    assert all((how.ratio, how.threshold) == (0.25, 0.3) for how in (hows[0], *hows[3:]))
 
 
 def test_bad_input_costs_one_line(tmp_path):

@@ -1,0 +1,169 @@
+"""How the widths of a pruned network are chosen: one type for each way, with its own checks, file name and JSON keys."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from src.models.config import MODNetConfig
+from src.pruning.budget import Budget, check_budget, check_over_zero, fit_budget, search_budget
+from src.pruning.criteria import Scores
+from src.pruning.latency_cost import check_precision, fit_machine
+from src.pruning.rules import check_numbers, check_round_to, check_rule, check_scope, limit_scope, widths_of
+
+
+class Chosen(NamedTuple):
+    """The network that a way of choosing found, and what the pruning JSON says about it.
+
+    `ratio` and `threshold` go under the published keys; where there are none, `ratio` is that of the HR width and
+    `threshold` 0. `keys` are ours: `rule`, `scope`, `budget`, `search`, `latency`.
+    """
+
+    config: MODNetConfig
+    ratio: float
+    threshold: float
+    keys: dict[str, object]
+
+
+@dataclass(frozen=True)
+class ByRatio:
+    """Choose by the published numbers: a threshold for the encoder and `lr16x`, a ratio for the other branches.
+
+    `round_to` is rule `tied`'s. Raises `ValueError` for a value out of range.
+    """
+
+    ratio: float = 0.5
+    threshold: float = 0.5
+    rule: str = "paper"
+    scope: str = "whole"
+    round_to: int = 8
+
+    def __post_init__(self) -> None:
+        check_numbers(self.ratio, self.threshold)
+        check_rule(self.rule)
+        check_scope(self.scope)
+        if self.rule == "tied":
+            check_round_to(self.round_to)
+
+    @property
+    def name(self) -> str:
+        """The part of the file name that says how the widths were chosen."""
+        return f"ratio_{self.ratio}_thresh_{self.threshold}" + (f"_{self.rule}" if self.rule != "paper" else "")
+
+    def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
+        """Choose the widths by `sizes`, a score for each filter of the `dense` network."""
+        config = widths_of(sizes, dense, self.ratio, self.threshold, rule=self.rule, round_to=self.round_to)
+        # By `ratio` the published code knows the HR width, which is the dense one where only the encoder is cut.
+        ratio = 0.0 if self.scope == "backbone" else self.ratio
+        return Chosen(limit_scope(dense, config, self.scope), ratio, self.threshold, json_keys(self))
+
+
+@dataclass(frozen=True)
+class ByBudget:
+    """Choose the ratio and threshold whose network fills a budget of parameters or multiply-accumulates.
+
+    Raises `ValueError` for a value out of range.
+    """
+
+    budget: Budget
+    rule: str = "paper"
+    round_to: int = 8
+    scope: ClassVar[str] = "whole"
+
+    def __post_init__(self) -> None:
+        check_budget(self.budget)
+        check_rule(self.rule)
+        if self.rule == "tied":
+            check_round_to(self.round_to)
+
+    @property
+    def name(self) -> str:
+        """The part of the file name that says how the widths were chosen."""
+        return f"{self.budget.name}_{self.rule}"
+
+    def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
+        """Choose as `fit_budget` does. Raises `ValueError` for a budget that cannot be met."""
+        found = fit_budget(sizes, dense, self.budget, rule=self.rule, round_to=self.round_to)
+        return Chosen(*found, json_keys(self, budget=self.budget._asdict()))
+
+
+@dataclass(frozen=True)
+class BySearch:
+    """Choose a width for each channel group, where least is lost for what is saved, until a budget is met.
+
+    Raises `ValueError` for a value out of range.
+    """
+
+    budget: Budget
+    round_to: int = 8
+    round_branches_to: int | None = None
+    rule: ClassVar[str] = "tied"
+    scope: ClassVar[str] = "whole"
+
+    def __post_init__(self) -> None:
+        check_budget(self.budget)
+        check_round_to(self.round_to)
+        if self.round_branches_to is not None:
+            check_round_to(self.round_branches_to, name="round-branches-to")
+
+    @property
+    def name(self) -> str:
+        """The part of the file name that says how the widths were chosen."""
+        return f"{self.budget.name}_{self.rule}_search"
+
+    def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
+        """Choose as `search_budget` does; `sizes` have no say. Raises `ValueError` for a budget that cannot be met."""
+        config = search_budget(dense, self.budget, round_to=self.round_to, round_branches_to=self.round_branches_to)
+        return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self, budget=self.budget._asdict(), search=True))
+
+
+@dataclass(frozen=True)
+class ByLatency:
+    """Choose by the search for a time of OpenVINO for one 512x512 image on this machine's CPU.
+
+    Raises `ValueError` for a value out of range.
+    """
+
+    milliseconds: float
+    threads: int = 2
+    precision: str = "fp32"
+    round_to: int = 8
+    rule: ClassVar[str] = "tied"
+    scope: ClassVar[str] = "whole"
+
+    def __post_init__(self) -> None:
+        check_over_zero("target-latency", self.milliseconds)
+        check_over_zero("threads", self.threads)
+        check_precision(self.precision)
+        check_round_to(self.round_to)
+
+    @property
+    def name(self) -> str:
+        """The part of the file name that says how the widths were chosen."""
+        return f"latency_{self.milliseconds:g}ms_{self.threads}_threads_{self.precision}_{self.rule}"
+
+    def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
+        """Choose by measuring; `sizes` have no say. Raises `ValueError` for a time that this machine cannot meet."""
+        config, measured = fit_machine(dense, self.milliseconds, threads=self.threads, precision=self.precision,
+                                       round_to=self.round_to)
+        latency = {"milliseconds": self.milliseconds, "threads": self.threads, "precision": self.precision,
+                   "measured": measured}
+        return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self, latency=latency))
+
+
+Choice = ByRatio | ByBudget | BySearch | ByLatency
+
+
+def json_keys(how: Choice, *, budget: dict | None = None, search: bool = False, latency: dict | None = None) -> dict:
+    """Give the keys of the pruning JSON that say how the widths were chosen, the same for every way."""
+    return {"rule": how.rule, "scope": how.scope, "budget": budget, "search": search, "latency": latency}
+
+
+def cut_of_hr(config: MODNetConfig, dense: MODNetConfig) -> float:
+    """Give the share of the HR channels that was cut, which the published keys call the ratio."""
+    return 1 - config.hr_2x / dense.hr_2x
+
+
+def pruned_stem(how: Choice, *, criterion: str = "l1", steps: int = 0) -> str:
+    """Give the name of a pruned checkpoint, without suffix; the published one for the published options."""
+    parts = ["modnet_p", how.name] + [f"{steps}_steps"] * (steps > 0)
+    return "_".join(parts + [how.scope] * (how.scope != "whole") + [criterion] * (criterion != "l1"))

@@ -1,0 +1,63 @@
+"""The options of `main_prune.py` that say how widths are chosen, and the choice that they make."""
+from __future__ import annotations
+
+import argparse
+
+from src.pruning.budget import Budget, check_over_zero
+from src.pruning.choice import ByBudget, ByLatency, ByRatio, BySearch, Choice
+from src.pruning.latency_cost import PRECISIONS
+from src.pruning.rules import RULES, SCOPES
+
+
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `make_choice` reads."""
+    parser.add_argument("--ratio", type=float, default=0.5,
+                        help="share of the HR and fusion channels to cut, from 0 to 0.875 (default: %(default)s)")
+    parser.add_argument("--threshold", type=float, default=0.5,
+                        help="threshold on the normalised L1 norms of the encoder, between 0 and 1 (default: %(default)s)")
+    parser.add_argument("--rule", choices=RULES, default=None, help="paper: the published widths; tied: keeps every "
+                        "residual and expansion (default: paper; tied with --search)")
+    parser.add_argument("--scope", choices=SCOPES, default="whole", help="what is cut; branches leaves the encoder as it "
+                        "is, backbone cuts it alone (default: %(default)s)")
+    parser.add_argument("--target-params", type=float, metavar="N", help="find ratio and threshold for at most this many "
+                        "parameters, and at most 2 %% fewer")
+    parser.add_argument("--target-macs", type=float, metavar="N",
+                        help="the same for multiply-accumulates of one 512x512 image, as deployed")
+    parser.add_argument("--target-latency", type=float, metavar="MS", help="search for a network that OpenVINO runs in at "
+                        "most this many milliseconds on this CPU (one 512x512 image), and at most 5 %% less; rule tied")
+    parser.add_argument("--threads", type=int, default=2, help="for --target-latency (default: %(default)s)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                        help="of the computation, for --target-latency (default: %(default)s)")
+    parser.add_argument("--search", action="store_true", help="meet the target by a width of its own for each channel "
+                        "group, where least is lost for what is saved; rule tied")
+    parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
+                        "%(default)s)")
+    parser.add_argument("--round-branches-to", type=int, metavar="N", help="--search: the same for the branches alone; 16 "
+                        "fills the vectors of a CPU with AVX-512, where 8 channels take as long (default: --round-to)")
+
+
+def make_choice(args: argparse.Namespace) -> Choice:
+    """Make the choice that the options of `add_choice_options` ask for.
+
+    Raises `ValueError` for options that exclude one another and for a number out of range.
+    """
+    budget, timed = Budget(args.target_params, args.target_macs), args.target_latency is not None
+    counted = budget != Budget()
+    check_over_zero("threads", args.threads)
+    if timed and counted:
+        raise ValueError("--target-latency goes without --target-params and --target-macs")
+    if (timed or counted) and args.scope != "whole":
+        raise ValueError("a target is met over the whole network: leave --scope out")
+    if args.search and not (timed or counted):
+        raise ValueError("--search needs --target-params or --target-macs")
+    if args.round_branches_to is not None and (timed or not args.search):
+        raise ValueError("--round-branches-to goes with --search")
+    if (timed or args.search) and args.rule == "paper":
+        raise ValueError("a search goes with --rule tied: rule paper ties widths by formulas")
+    if timed:
+        return ByLatency(args.target_latency, args.threads, args.precision, args.round_to)
+    if args.search:
+        return BySearch(budget, args.round_to, args.round_branches_to)
+    if counted:
+        return ByBudget(budget, args.rule or "paper", args.round_to)
+    return ByRatio(args.ratio, args.threshold, args.rule or "paper", args.scope, args.round_to)

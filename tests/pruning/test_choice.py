@@ -1,0 +1,67 @@
+"""Ways to choose widths: their checks, their names, and what the JSON says of them."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from src.models.config import MODNetConfig
+from src.models.costs import macs, params
+from src.pruning import choice
+from src.pruning.budget import Budget
+from src.pruning.choice import ByBudget, ByLatency, ByRatio, BySearch, Choice, pruned_stem
+from tests.conftest import tiny_config
+from tests.pruning.test_budget import FILTERS
+
+KEYS = ["rule", "scope", "budget", "search", "latency"]
+
+
+@pytest.mark.parametrize(("how", "options", "stem"), [
+    (ByRatio(), {}, "ratio_0.5_thresh_0.5"),
+    (ByRatio(0.25, 0.3, "tied"), {"steps": 2}, "ratio_0.25_thresh_0.3_tied_2_steps"),
+    (ByRatio(scope="branches"), {"criterion": "taylor"}, "ratio_0.5_thresh_0.5_branches_taylor"),
+    (ByBudget(Budget(macs=3.66e9)), {}, "macs_3.66e+09_paper"),
+    (BySearch(Budget(1.34e6, 3.66e9)), {}, "params_1.34e+06_macs_3.66e+09_tied_search"),
+    (ByLatency(40, 1), {}, "latency_40ms_1_threads_fp32_tied")])
+def test_published_and_other_names(how: Choice, options: dict, stem: str) -> None:
+    assert pruned_stem(how, **options) == f"modnet_p_{stem}"
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: ByRatio(ratio=0.95), "ratio is 0.95"), (lambda: ByRatio(threshold=1), "threshold is 1"),
+    (lambda: ByRatio(rule="best"), "rule is 'best', allowed are paper, tied"),
+    (lambda: ByRatio(scope="head"), "scope is 'head'"), (lambda: ByRatio(rule="tied", round_to=0), "round-to is 0"),
+    (lambda: ByBudget(Budget()), "needs --target-params or --target-macs"),
+    (lambda: ByBudget(Budget(params=-1)), "--target-params is -1"),
+    (lambda: BySearch(Budget(macs=float("inf"))), "--target-macs is inf"),
+    (lambda: BySearch(Budget(macs=1e9), round_branches_to=0), "round-branches-to is 0"),
+    (lambda: ByLatency(0), "--target-latency is 0"), (lambda: ByLatency(9, threads=0), "--threads is 0"),
+    (lambda: ByLatency(9, precision="int3"), "precision is 'int3'")])
+def test_a_choice_that_cannot_be_is_refused_when_it_is_made(make: Callable[[], Choice], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_every_way_says_the_same_keys_and_meets_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = MODNetConfig()
+    monkeypatch.setattr(choice, "fit_machine", lambda dense, ms, **options: (tiny_config(), 0.97 * ms))
+    for how, count, bound in ((ByBudget(Budget(macs=4e9), "tied"), macs, 4e9), (BySearch(Budget(params=2e6)), params, 2e6)):
+        chosen = how.choose(FILTERS, dense)
+        assert 0.98 * bound <= count(chosen.config) <= bound and list(chosen.keys) == KEYS
+        assert chosen.keys["budget"] == how.budget._asdict()
+    chosen = ByLatency(20, 1).choose(FILTERS, dense)
+    assert (chosen.config, chosen.ratio, chosen.threshold) == (tiny_config(), 1 - 8 / 32, 0)
+    assert json.loads(json.dumps(chosen.keys)) == {
+        "rule": "tied", "scope": "whole", "budget": None, "search": False,
+        "latency": {"milliseconds": 20, "threads": 1, "precision": "fp32", "measured": pytest.approx(19.4)}}
+
+
+@pytest.mark.parametrize(("scope", "ratio", "kept"), [("whole", 0.5, []), ("branches", 0.5, ["stem", "block9.hidden", "se"]),
+                                                      ("backbone", 0.0, ["hr.2x.a", "lr16x", "f.1x"])])
+def test_outside_the_scope_nothing_is_cut(scope: str, ratio: float, kept: list[str]) -> None:
+    dense = MODNetConfig()
+    chosen = ByRatio(0.5, 0.4, scope=scope).choose(FILTERS, dense)
+    assert (chosen.ratio, chosen.threshold, chosen.keys["scope"]) == (ratio, 0.4, scope)
+    assert all(chosen.config.width(group) == dense.width(group) for group in kept)
+    assert macs(chosen.config) < macs(dense)
