@@ -26,6 +26,8 @@ TEXT_SUFFIXES, MODEL_SUFFIXES = {".py", ".sh", ".md", ".toml", ".yml", ".txt"}, 
 # `PORTRAITS`, `D`, `X.ckpt`, `X_epochN.ckpt`, `A.xml`: the reader puts a name of their own there.
 PLACEHOLDER = re.compile(r"(?:[A-Z][A-Z0-9_]*|[A-Z]_\w+)(?:\.\w+)*")
 INDENTED = re.compile(r"(?:\A|\n[ \t]*\n)((?: {4}.*(?:\n[ \t]*)*(?:\n|\Z))+)")
+# Markdown takes an indented block right after a list for a part of its last item, not for code.
+SWALLOWED = re.compile(r"^(?:- |\d+\. ).*\n(?: {2,}\S.*\n)*\n+( {4}\S.*)", re.M)
 FENCED = re.compile(r"^```.*?\n(.*?)^```", re.M | re.S)
 
 
@@ -172,6 +174,11 @@ def test_every_path_option_and_import_that_a_page_names_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_relative_link_and_picture_of_a_page_exists(page):
     assert dead_links(page.read_text(encoding="utf-8"), page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_command_is_swallowed_by_a_list(page):
+    assert SWALLOWED.findall(page.read_text(encoding="utf-8")) == []
 
 
 def test_readme_is_short():
