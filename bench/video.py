@@ -62,8 +62,8 @@ def clock(start: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
 
 def model_alone(matting: Matting, images: list[np.ndarray], count: int) -> tuple[float, float]:
     """Wall and processor seconds of `count` inferences, pictures prepared beforehand, as many under way as the tool has."""
-    network, prepare = matting._network, matting._prepare
-    batches = [prepare(image)[0] for image in images]
+    network = matting.compiled.network
+    batches = [matting.compiled.prepare(image)[0] for image in images]
     queue = import_openvino().AsyncInferQueue(network, network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1)
     start = clock()
     for index in range(count):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import weakref
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ import numpy as np
 
 from src.media.preprocess import to_alpha, to_byte_input, to_fixed_input, to_input
 from src.runtime.network import (
+    InputKind,
     check_device,
     default_model,
     import_openvino,
@@ -20,9 +22,10 @@ from src.runtime.network import (
     read_network,
     shared_core,
 )
+from src.runtime.requests import RequestPool
 
 if TYPE_CHECKING:
-    from openvino import InferRequest
+    from openvino import AsyncInferQueue, CompiledModel, InferRequest, Model
 
 WHOLE = (slice(None), slice(None))
 
@@ -33,6 +36,23 @@ class Started(NamedTuple):
     matte: Future                       # of (h, w) float32, as large as the network's input, and milliseconds
     box: tuple[slice, slice]            # where the picture lies in it
     size: tuple[int, int]               # height and width of the picture
+
+
+class Compiled(NamedTuple):
+    """A network that is ready to run."""
+
+    network: CompiledModel
+    requests: RequestPool
+    takes: InputKind
+    own_size: tuple[int, int] | None = None     # height and width of the pictures that it is compiled for, if for some
+
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+        """Return a picture (H, W, 3) uint8 RGB as the network takes it, and where it lies in that. Raises `ValueError`."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3), RGB")
+        if self.takes.size and image.shape[:2] != self.own_size:
+            return to_fixed_input(image, *self.takes.size, as_bytes=self.takes.takes_bytes)
+        return (to_byte_input if self.takes.takes_bytes else to_input)(image, self.takes.ref_size), WHOLE
 
 
 def _done(request: InferRequest, job: Future) -> None:
@@ -49,10 +69,13 @@ class Matting:
     `exact` asks for float32; without it the device takes what it likes best (bf16 or fp16: quicker, up to 0.5 off in single
     pixels). `threads` is how many a CPU uses (`None`: what OpenVINO likes). `hint` is `latency` (one picture as soon as
     possible) or `throughput` (many in a time); `cache_dir` keeps the compiled network there. `ref_size` is what the
-    short side of a picture becomes in a network of free size (by default what the IR says). `milliseconds` holds what the
-    last `alpha` took: `preprocess`, `infer`, `postprocess`; files are not counted. The first picture of a size also pays for
-    OpenVINO's set-up. Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network and for a device
-    that is not there.
+    short side of a picture becomes in a network of free size (by default what the IR says).
+
+    One `Matting` serves any number of threads, as a web server's: each call of `alpha` gets what it would alone. With
+    `latency` one inference runs at a time and the others wait, with `throughput` as many as the device works on at once;
+    memory does not grow with the threads, but for each one's own picture.
+
+    Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network and for a device that is not there.
     """
 
     def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
@@ -61,11 +84,11 @@ class Matting:
         core, path = shared_core(), Path(model_path) if model_path else default_model()
         self.path, self._read = path, functools.partial(read_network, core, path)
         network = self._read()
-        self._takes, self._own_size = input_kind(network, path), None
-        if ref_size is not None and self._takes.size:
-            raise ValueError(f"{path} is a network of {self._takes.size[1]}x{self._takes.size[0]} alone: it "
-                             f"takes no other size, as {ref_size}")
-        self._takes = self._takes._replace(ref_size=ref_size or self._takes.ref_size)
+        takes = input_kind(network, path)
+        if ref_size is not None and takes.size:
+            raise ValueError(f"{path} is a network of {takes.size[1]}x{takes.size[0]} alone: it takes no other size, as "
+                             f"{ref_size}")
+        takes = takes._replace(ref_size=ref_size or takes.ref_size)
         check_device(core, device)
         config = {"PERFORMANCE_HINT": hint.upper()}
         # NPU and MYRIAD do not know the hint; a combined device hands it on.
@@ -76,50 +99,52 @@ class Matting:
         if cache_dir:
             config["CACHE_DIR"] = str(cache_dir)
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
+        self._queue, self._starting, self._adding, self._times = None, threading.Lock(), threading.Lock(), threading.local()
         try:
-            self._network, self._queue = self._compile(network), None
+            self.compiled = self._made(network, takes)
         except RuntimeError as error:
             raise ValueError(f"{path} does not compile for device {device}: {last_line(error)}") from None
-        self.milliseconds: dict[str, float] = {}
         # Milliseconds of all that `start` and `finish` did.
         self.total_ms = {"preprocess": 0.0, "infer": 0.0}
 
-    def _prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3), RGB")
-        takes = self._takes
-        if takes.size and image.shape[:2] != self._own_size:
-            return to_fixed_input(image, *takes.size, as_bytes=takes.takes_bytes)
-        return (to_byte_input if takes.takes_bytes else to_input)(image, takes.ref_size), WHOLE
+    def _made(self, network: Model, takes: InputKind, own_size: tuple[int, int] | None = None) -> Compiled:
+        compiled = self._compile(network)
+        return Compiled(compiled, RequestPool(compiled), takes, own_size)
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """What the last `alpha` of this thread took: `preprocess`, `infer` (waiting for other threads' included),
+        `postprocess`; files are not counted. The first picture of a size also pays for OpenVINO's set-up."""
+        return getattr(self._times, "last", {})
 
     def fix_size(self, height: int, width: int) -> None:
         """Compiles a network of free size anew for many pictures of `height` x `width`, which give the same alpha sooner: an
         INT8 network by a third, one of floats by a twentieth. Pictures of other sizes are then fitted into it.
 
-        Nothing may be under way. Does nothing for a network of one size. Raises `ValueError` if the picture is too thin.
+        No `start` may wait for its `finish`. Does nothing for a network of one size. Raises `ValueError` if the picture is
+        too thin.
         """
-        if self._takes.size and self._own_size in (None, (height, width)):
+        if self.compiled.takes.size and self.compiled.own_size in (None, (height, width)):
             return
-        self._takes, self._own_size = self._takes._replace(size=None), None
-        shape = self._prepare(np.zeros((height, width, 3), np.uint8))[0].shape
+        takes = self.compiled.takes._replace(size=None)
+        shape = self.compiled._replace(takes=takes).prepare(np.zeros((height, width, 3), np.uint8))[0].shape
         network = self._read()
         network.reshape(list(shape))
-        self._network, self._queue = self._compile(network), None
-        sides = shape[1:3] if self._takes.takes_bytes else shape[2:]
-        self._takes, self._own_size = self._takes._replace(size=sides), (height, width)
+        sides = shape[1:3] if takes.takes_bytes else shape[2:]
+        self.compiled, self._queue = self._made(network, takes._replace(size=sides), (height, width)), None
 
     def alpha(self, image: np.ndarray) -> np.ndarray:
         """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another array, or if
-        the picture is too thin."""
-        times = [time.perf_counter()]
-        batch, box = self._prepare(image)
+        the picture is too thin. May be called by several threads at once."""
+        compiled, times = self.compiled, [time.perf_counter()]
+        batch, box = compiled.prepare(image)
         times.append(time.perf_counter())
-        matte = self._network([batch])[self._network.output(0)]
+        matte = compiled.requests.infer(batch)
         times.append(time.perf_counter())
         alpha = to_alpha(matte[:, :, box[0], box[1]], *image.shape[:2], smooth=True)
         times.append(time.perf_counter())
-        self.milliseconds = {name: (end - start) * 1000 for name, start, end in
-                             zip(("preprocess", "infer", "postprocess"), times, times[1:], strict=False)}
+        self._times.last = {name: (end - start) * 1000 for name, start, end in
+                            zip(("preprocess", "infer", "postprocess"), times, times[1:], strict=False)}
         return alpha
 
     def start(self, image: np.ndarray) -> Started:
@@ -127,26 +152,36 @@ class Matting:
 
         For many pictures: hand what this returns to `finish`, in another thread.
         """
-        if self._queue is None:
-            # One more than the device works on, so that it never waits for the next picture.
-            jobs = self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
-            self._queue = import_openvino().AsyncInferQueue(self._network, jobs)
-            self._queue.set_callback(_done)
-            # Python must not end while the last callback does.
-            weakref.finalize(self, self._queue.wait_all)
         begin = time.perf_counter()
-        batch, box = self._prepare(image)
-        self.total_ms["preprocess"] += 1000 * (time.perf_counter() - begin)
+        batch, box = self.compiled.prepare(image)
+        self._add("preprocess", 1000 * (time.perf_counter() - begin))
         started = Started(Future(), box, image.shape[:2])
-        self._queue.start_async([batch], started.matte)
+        # OpenVINO's queue looks twice for a request that is idle, and could find two.
+        with self._starting:
+            if self._queue is None:
+                self._queue = self._opened_queue()
+            self._queue.start_async([batch], started.matte)
         return started
+
+    def _opened_queue(self) -> AsyncInferQueue:
+        network = self.compiled.network
+        # One more than the device works on, so that it never waits for the next picture.
+        queue = import_openvino().AsyncInferQueue(network, network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1)
+        queue.set_callback(_done)
+        # Python must not end while the last callback does.
+        weakref.finalize(self, queue.wait_all)
+        return queue
+
+    def _add(self, name: str, milliseconds: float) -> None:
+        with self._adding:
+            self.total_ms[name] += milliseconds
 
     def finish(self, started: Started) -> np.ndarray:
         """Waits for an inference; its matte (h, w) float32, the picture's part of it, at the network's size."""
         while True:
             try:
                 matte, milliseconds = started.matte.result(timeout=1)
-                self.total_ms["infer"] += milliseconds
+                self._add("infer", milliseconds)
                 return matte[started.box]
             except TimeoutError:
                 if self._queue.is_ready():
