@@ -1,19 +1,24 @@
 """Data sets on disk: which picture goes with which alpha."""
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from src.console import progress_bar
 from src.media.picture_formats import formats_for, list_images
 from src.media.picture_reader import read_alpha, read_image
 
 ORIENTATION = 0x0112
-# An alpha whose file has no more bytes than its pixels by this, and a header, may be black: PNG packs those 1000 to 1.
-PIXELS_A_BYTE, HEADER_BYTES = 200, 300
+# An alpha that is somewhere over 0, but nowhere over this, is a mask in other numbers.
+LEAST_PEAK = 0.5
 
 
 class Pair(NamedTuple):
@@ -43,17 +48,26 @@ def has_split(data_dir: Path, split: str) -> bool:
     return _there(data_dir, split_layouts(split)) is not None
 
 
+def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise ValueError(f"{found[path.stem]} and {path.name} have the same name: which one is meant?")
+        found[path.stem] = path
+    return found
+
+
 def find_pairs(data_dir: Path, split: str) -> list[Pair]:
     """The pairs of a split, matched by file name without suffix, sorted.
 
-    Raises `FileNotFoundError` if there is no such data set, `ValueError` naming a file without partner.
+    Raises `FileNotFoundError` if there is no such data set, `ValueError` naming a file without partner or two of one name.
     """
     layouts = split_layouts(split) + WHOLE_LAYOUTS
     folders = _there(data_dir, layouts)
     if folders is None:
         expected = "; or ".join(f"{image} and {alpha}" for image, alpha in layouts)
         raise FileNotFoundError(f"no data set at {data_dir}: expected {expected}")
-    images, alphas = ({path.stem: path for path in list_images(folder)} for folder in folders)
+    images, alphas = (_by_stem(list_images(folder)) for folder in folders)
     if not images:
         raise ValueError(f"no pictures in {folders[0]}")
     for stem, path in sorted({**alphas, **images}.items()):
@@ -71,7 +85,8 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ."""
+    """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ, or
+    the alpha's levels are not those of a matte."""
     image, alpha = read_image(pair.image), read_alpha(pair.alpha)
     if image.shape[:2] == alpha.shape[::-1]:
         # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it.
@@ -79,16 +94,24 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"{pair.alpha} is {alpha.shape[1]}x{alpha.shape[0]}, but {pair.image} is "
                          f"{image.shape[1]}x{image.shape[0]}")
+    check_levels(pair.alpha, alpha)
     return image, alpha
 
 
-def _header(path: Path) -> tuple[set[tuple[int, int]], str]:
-    """Sizes (width, height) that a picture may be read with, as stored and as its EXIF turns it, and its mode; nothing is
-    decoded."""
+def check_levels(path: Path, alpha: np.ndarray) -> None:
+    """Raises `ValueError` for an alpha (H, W) that shows somebody, but nobody who is half there."""
+    peak = alpha.max(initial=0)
+    if 0 < peak < LEAST_PEAK:
+        raise ValueError(f"{path} is nowhere over {255 * peak:.3g} of 255, but a matte is 0 for background and 255 for a "
+                         "person: a mask of 0 and 1 is to be multiplied by 255")
+
+
+def _sizes(path: Path) -> set[tuple[int, int]]:
+    """Sizes (width, height) that a picture may be read with, as stored and as its EXIF turns it; nothing is decoded."""
     try:
         with Image.open(path, formats=formats_for(path)) as file:
             turned = file.getexif().get(ORIENTATION, 1) >= 5
-            return {file.size, file.size[::-1] if turned else file.size}, file.mode
+            return {file.size, file.size[::-1] if turned else file.size}
     except Exception as error:  # on a damaged file Pillow raises nearly anything
         raise ValueError(f"{path} is not a picture that can be read: {error}") from None
 
@@ -100,35 +123,55 @@ def check_somebody(pair: Pair, alpha: np.ndarray) -> None:
 
 
 def check_pair(pair: Pair, *, trained_on: bool) -> None:
-    """Raises `ValueError` naming a file whose header cannot be read, an alpha of another size or one with colours; or, if
-    it is `trained_on`, an alpha that is all black, looked for where the file is so small for its pixels that it may be."""
-    sizes, _ = _header(pair.image)
+    """Raises `ValueError` naming a file whose header cannot be read, an alpha of another size, with colours or whose levels
+    are not those of a matte; or, if it is `trained_on`, an alpha of one value."""
+    sizes = _sizes(pair.image)
     if pair.alpha is None:
         return
-    alpha_sizes, mode = _header(pair.alpha)
+    alpha_sizes = _sizes(pair.alpha)
     if not sizes & alpha_sizes:
         (width, height), (wide, high) = min(alpha_sizes), min(sizes)
         raise ValueError(f"{pair.alpha} is {width}x{height}, but {pair.image} is {wide}x{high}")
-    width, height = next(iter(alpha_sizes))
-    grey = mode in ("1", "L", "LA") or mode.startswith("I;16")
-    may_be_black = trained_on and (pair.alpha.stat().st_size - HEADER_BYTES) * PIXELS_A_BYTE < width * height
-    if not grey or may_be_black:
-        alpha = read_alpha(pair.alpha)
-        if may_be_black:
-            check_somebody(pair, alpha)
+    alpha = read_alpha(pair.alpha)
+    check_levels(pair.alpha, alpha)
+    if trained_on:
+        check_somebody(pair, alpha)
+        if alpha.min() == alpha.max():
+            raise ValueError(f"{pair.alpha} is {255 * alpha.max():.0f} of 255 all over: {pair.image} has no background")
 
 
 def check_pairs(pairs: Iterable[Pair], others: Iterable[Pair] = ()) -> None:
-    """Looks at every pair before hours are spent on them, by headers alone where that is enough; `others` are not trained
-    on and may show nobody.
+    """Looks at every alpha, and the header of every picture, before hours are spent on them; `others` are not trained on
+    and may show nobody.
 
     Raises `ValueError` with the first pair that does not fit, and how many more.
     """
-    said = []
-    for pair, trained_on in [*((pair, True) for pair in pairs), *((pair, False) for pair in others)]:
+    def problem(pair: Pair, trained_on: bool) -> str | None:
         try:
-            check_pair(pair, trained_on=trained_on)
+            return check_pair(pair, trained_on=trained_on)
         except (ValueError, OSError) as error:
-            said.append(str(error))
+            return str(error)
+
+    every = [*((pair, True) for pair in pairs), *((pair, False) for pair in others)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        found = pool.map(problem, *zip(*every, strict=True)) if every else []
+        said = [line for line in progress_bar(found, total=len(every), desc="looking at pairs", leave=False) if line]
     if said:
         raise ValueError(said[0] + (f" (and {len(said) - 1} more that do not fit)" if len(said) > 1 else ""))
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def repeats(paths: Iterable[Path], others: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Files of `others` with the same content as one of `paths`, each with that; only files of equal size are read."""
+    by_size: dict[int, list[Path]] = {}
+    for path in paths:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    content, found = functools.cache(_content), []
+    for other in others:
+        same = [path for path in by_size.get(other.stat().st_size, []) if content(path) == content(other)]
+        found += [(same[0], other)] if same else []
+    return found

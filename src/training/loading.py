@@ -1,16 +1,20 @@
 """From folders and a recipe to the batches of training."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
+from src.console import note, printable
 from src.data.batches import Batches, make_loader
-from src.data.layouts import Pair, check_pairs
+from src.data.layouts import Pair, check_pairs, repeats
 from src.data.samples import CACHE_DIR, MattingDataset
 from src.data.sources import Sources, pairs_by_set, parse_source, with_split
 from src.training.distributed import rank, wait_for_all, world_size
 from src.training.recipe import Recipe
+
+MOST_NAMED = 3
 
 
 def folders_of(recipe: Recipe) -> dict:
@@ -32,11 +36,22 @@ def make_dataset(data_dir: Sources, recipe: Recipe, cache_dir: Path = CACHE_DIR,
                              aspect=recipe.aspect, composition_prob=recipe.composition_prob,
                              staging=recipe.staging, cache_dir=cache_dir, **folders_of(recipe))
     judged = with_split(data_dir) if val_dir is None else val_dir
-    others = [pair for pairs in pairs_by_set(judged).values() for pair in pairs]
-    if dataset.backgrounds is not None:
-        others = others + [Pair(path, None) for path in dataset.backgrounds.paths]
-    check_pairs(dataset.pairs, others)
+    val = [pair for pairs in pairs_by_set(judged).values() for pair in pairs]
+    backgrounds = [] if dataset.backgrounds is None else dataset.backgrounds.paths
+    check_pairs(dataset.pairs, val + [Pair(path, None) for path in backgrounds])
+    if rank() == 0:
+        name_repeats(dataset.pairs[:dataset.labeled], val)
     return dataset
+
+
+def name_repeats(pairs: Sequence[Pair], val: Sequence[Pair]) -> None:
+    """Notes the pictures of `val` that are also among `pairs`, which are trained on."""
+    found = repeats([pair.image for pair in pairs], [pair.image for pair in val])
+    if found:
+        named = ", ".join(f"{printable(other)} is {printable(path)}" for path, other in found[:MOST_NAMED])
+        more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        note(f"{len(found)} of {len(val)} pictures of val are trained on too, so that the error on val says too little: "
+             f"{named}{more}")
 
 
 def make_batches(dataset: MattingDataset, recipe: Recipe) -> Batches:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from src import trainer
 from src.checkpoint import load_model
 from src.data import layouts, samples
-from src.data.layouts import check_pairs, find_pairs, has_split
+from src.data.layouts import check_pairs, find_pairs, has_split, read_pair
 from src.data.samples import MattingDataset
 from src.training import loop
 from src.training.loading import make_dataset
@@ -75,14 +75,69 @@ def test_an_alpha_without_anybody_is_named_before_training_and_when_it_is_decode
         make_dataset(discs, Recipe(input_size=64))
 
 
-def test_only_alphas_of_few_bytes_are_decoded_before_training_and_others_may_show_nobody(discs, monkeypatch):
+def test_val_may_show_nobody_and_no_picture_is_decoded_before_training(discs, monkeypatch):
     spoil(discs / "val/alpha/0.png", "black")
-    noise = np.random.default_rng(0).integers(0, 256, (96, 80), dtype=np.uint8)
-    cv2.imwrite(str(discs / "train/alpha/3.png"), noise)
-    decoded, original = [], layouts.read_alpha
-    monkeypatch.setattr(layouts, "read_alpha", lambda path: decoded.append(path.name) or original(path))
+    monkeypatch.setattr(layouts, "read_image", None)
     check_pairs(find_pairs(discs, "train"), find_pairs(discs, "val"))
-    assert "3.png" not in decoded
+
+
+@pytest.mark.parametrize(("matte", "said"), [
+    (lambda disc: disc // 255, "is nowhere over 1 of 255.*multiplied by 255"),
+    (lambda disc: np.random.default_rng(0).integers(0, 2, disc.shape, np.uint8), "is nowhere over 1 of 255"),
+    (lambda disc: disc // 255 * 15, "is nowhere over 15 of 255"),
+    (lambda disc: (disc // 255).astype(np.uint16) * 255, "is nowhere over 0.992 of 255"),
+    (lambda disc: np.full_like(disc, 255), "is 255 of 255 all over"),
+    (lambda disc: np.full_like(disc, 200), "is 200 of 255 all over"), (lambda disc: np.zeros_like(disc), "is all black")],
+    ids=["0 and 1", "noise of 0 and 1", "0 and 15", "16 bit", "white", "grey", "black"])
+def test_a_matte_in_other_numbers_or_of_one_value_is_named_before_training(discs, matte, said):
+    path = discs / "train/alpha/3.png"
+    cv2.imwrite(str(path), matte(cv2.imread(str(path), 0)))
+    with pytest.raises(ValueError, match=f"train/alpha/3.png {said}"):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_a_mask_of_0_and_1_is_refused_wherever_pairs_are_read(discs):
+    pair = find_pairs(discs, "val")[0]
+    cv2.imwrite(str(pair.alpha), cv2.imread(str(pair.alpha), 0) // 255)
+    with pytest.raises(ValueError, match="val/alpha/0.png is nowhere over 1"):
+        read_pair(pair)
+    with pytest.raises(ValueError, match="val/alpha/0.png is nowhere over 1"):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_the_alpha_of_a_cut_out_is_the_matte(discs):
+    path = discs / "train/alpha/3.png"
+    alpha = cv2.imread(str(path), 0)
+    image = cv2.imread(str(discs / "train/fg/3.png"))
+    cv2.imwrite(str(path), np.dstack([image, alpha]))
+    make_dataset(discs, Recipe(input_size=64))
+    np.testing.assert_allclose(read_pair(find_pairs(discs, "train")[3])[1], alpha / 255, atol=1e-6)
+
+
+def test_companions_of_macos_and_hidden_files_are_no_pictures_and_two_of_one_name_are_refused(discs):
+    for name in ("._0.png", ".hidden.png"):
+        for kind in ("fg", "alpha"):
+            (discs / "train" / kind / name).write_bytes(b"\0\5\26\7")
+    assert len(make_dataset(discs, Recipe(input_size=64))) == 5
+    shutil.copy(discs / "train/fg/0.png", discs / "train/fg/0.jpg")
+    with pytest.raises(ValueError, match="fg/0.jpg and 0.png have the same name"):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_pictures_that_are_in_train_and_val_are_named(discs, capsys, monkeypatch):
+    monkeypatch.setattr("src.console._NOTED", set())
+    read = []
+    original = layouts._content
+    monkeypatch.setattr(layouts, "_content", lambda path: read.append(path) or original(path))
+    fresh = np.random.default_rng(0).integers(0, 256, (96, 80, 3), np.uint8)
+    cv2.imwrite(str(discs / "val/fg/0.png"), fresh)
+    make_dataset(discs, Recipe(input_size=64))
+    said = capsys.readouterr().err
+    assert "note: 1 of 2 pictures of val are trained on too" in said and "val/fg/1.png is " in said
+    assert "train/fg/1.png" in said and len(read) == len(set(read)) < 7, "a file is read once, and only one of equal size"
+    cv2.imwrite(str(discs / "val/fg/1.png"), fresh[::-1])
+    make_dataset(discs, Recipe(input_size=64))
+    assert "trained on" not in capsys.readouterr().err
 
 
 def test_a_file_that_breaks_in_a_later_epoch_costs_one_line_and_no_checkpoint(tiny_ckpt, discs, tmp_path, monkeypatch):
