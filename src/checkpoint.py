@@ -1,80 +1,83 @@
-"""The only place that reads and writes checkpoints: key clean-up, strict loading, resume state."""
+"""The only place that reads and writes networks: wrappers and names of others, strict loading, sound weights."""
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from src.files import write_atomically, write_json
+from src.console import shown
+from src.files import write_json
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import from_prune_info, read_prune_info
+from src.state_file import check_like, check_tensor, load_state, save_state, state_bytes
+
+__all__ = ["find_prune_info", "load_backbone", "load_model", "load_state", "save_model", "save_state", "state_bytes",
+           "torch_device"]
+
+# Under what others keep the state dict in a checkpoint, and what they put before each name.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "module")
+PREFIXES = ("module.", "model.", "net.", "network.")
+_MOST_WRAPPED = 2
 
 
-def load_state(path: Path) -> dict:
-    """What `torch.save` wrote at `path`, on the CPU. Raises `FileNotFoundError` or `ValueError` naming the file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or foreign pickle can raise anything
-        reason = str(error).partition("\n")[0][:120] or type(error).__name__
-        raise ValueError(f"{path} is not a checkpoint of tensors: {reason}") from None
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}, expected a state dict")
+def unwrapped(state: Mapping) -> Mapping:
+    """Return the state dict inside `{"state_dict": ...}`, `{"model": ...}` and their kin, also one in the other.
+
+    Raises `ValueError` if there are several, or something else than a state dict is inside.
+    """
+    for _ in range(_MOST_WRAPPED):
+        inside = [key for key in WRAPPERS if key in state and not isinstance(state[key], torch.Tensor)]
+        if not inside:
+            break
+        if len(inside) > 1:
+            raise ValueError(f"it holds {' and '.join(map(repr, inside))}: which of them is the network is not said")
+        if not isinstance(state[inside[0]], Mapping):
+            raise ValueError(f"{inside[0]!r} is a {type(state[inside[0]]).__name__}, expected a state dict")
+        state = state[inside[0]]
     return state
-
-
-def save_state(state: Mapping, path: Path) -> None:
-    """Writes what `load_state` reads, in one move. Raises `OSError` naming the file if it cannot be written."""
-    try:
-        write_atomically(path, lambda to: torch.save(dict(state), to))
-    except RuntimeError as error:  # what torch says of a full disk
-        reason = str(error).partition("\n")[0]
-        raise OSError(f"cannot write {path}: {reason}") from None
-
-
-def state_bytes(state: Mapping) -> int:
-    """Size of the file that `save_state` would write."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.tell()
 
 
 def clean_key(key: str) -> str:
     """A parameter name of the official, the published pruning or our layout in ours."""
-    key = key.removeprefix("module.").removeprefix("lr_branch.") if ".backbone." in key else key.removeprefix("module.")
+    while (prefix := next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)) is not None:
+        key = key.removeprefix(prefix)
+    if ".backbone." in key:
+        key = key.removeprefix("lr_branch.")
     return key.replace(".cbr.", ".") if key.startswith("backbone.") else key
 
 
 def clean_state(state: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    """Our names and float32; the second copy of the backbone is dropped.
+    """Return the tensors by our names; the second copy of the backbone is dropped. Nothing is copied.
 
-    Raises `ValueError` for values that are no tensors, or copies of the backbone that differ.
+    Raises `ValueError` for names that are no strings, values that are no plain tensors, or copies that differ.
     """
     out: dict[str, torch.Tensor] = {}
-    for key, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise ValueError(f"{key} is a {type(value).__name__}, expected a tensor")
-        name, value = clean_key(key), value.float() if value.is_floating_point() else value
+    for key, value in unwrapped(state).items():
+        check_tensor(value, key)
+        name = clean_key(key)
         if name in out and not torch.equal(out[name], value):
-            raise ValueError(f"the two copies of {name} differ")
+            raise ValueError(f"the two copies of {shown(name)} differ")
         out[name] = value
     return out
 
 
-def check_state(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
-    """Raises `ValueError` with the first missing, unknown or differently shaped tensors."""
+def check_state(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of `state` in the dtypes of `expected`, float32 for weights, once their numbers are seen to be
+    sound (`check_like`).
+
+    Raises `ValueError` with the first missing, unknown or differently shaped tensors, or the first unsound one.
+    """
     missing = [key for key in expected if key not in state]
-    unknown = [key for key in state if key not in expected]
+    unknown = [shown(key) for key in state if key not in expected]
     shapes = [f"{key} is {tuple(state[key].shape)}, expected {tuple(value.shape)}"
               for key, value in expected.items() if key in state and state[key].shape != value.shape]
     said = ([f"missing {', '.join(missing[:3])}"] if missing else []) + (
         [f"unknown {', '.join(unknown[:3])}"] if unknown else []) + shapes[:3]
     if said:
         raise ValueError("; ".join(said))
+    return {key: check_like(state[key], value, key) for key, value in expected.items()}
 
 
 def sibling_json(ckpt_path: Path) -> Path:
@@ -94,8 +97,9 @@ def load_model(ckpt_path: str | Path, prune_info: str | Path | None = None, devi
     """The MODNet of a checkpoint, float32, in eval mode.
 
     Reads official MODNet checkpoints, those of the published pruning code, and ours; with and without `module.`, with
-    and without the second copy of the backbone. `prune_info` defaults to the JSON beside the checkpoint; without one the
-    network is dense. Raises `FileNotFoundError`, or `ValueError` naming the file and the first differing tensors.
+    and without the second copy of the backbone, bare or `unwrapped`. `prune_info` defaults to the JSON beside the
+    checkpoint; without one the network is dense. Raises `FileNotFoundError`, or `ValueError` naming the file and the first
+    tensors that differ or are no finite numbers.
     """
     ckpt_path = Path(ckpt_path)
     state = load_state(ckpt_path)
@@ -104,7 +108,8 @@ def load_model(ckpt_path: str | Path, prune_info: str | Path | None = None, devi
     try:
         state = clean_state(state)
         with torch.device("meta"):
-            check_state(state, MODNet(config).state_dict())
+            expected = MODNet(config).state_dict()
+        state = check_state(state, expected)
     except ValueError as error:
         kind = "the dense MODNet" if info is None else f"the MODNet of {prune_info or sibling_json(ckpt_path)}"
         raise ValueError(f"{ckpt_path} is not {kind}: {error}") from None
@@ -114,11 +119,19 @@ def load_model(ckpt_path: str | Path, prune_info: str | Path | None = None, devi
 
 
 def save_model(model: MODNet, ckpt_path: str | Path, info: Mapping, *, half: bool = False) -> None:
-    """Writes the weights as a plain state dict (fp16 if `half`) and the pruning JSON `info` beside them."""
+    """Write the weights as a plain state dict (fp16 if `half`) and the pruning JSON `info` beside them.
+
+    Raises `ValueError`, before anything is written, for weights that `load_model` would refuse, also as fp16.
+    """
     ckpt_path = Path(ckpt_path)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if half:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    try:
+        for key, value in state.items():
+            check_like(value, value, key)
+    except ValueError as error:
+        raise ValueError(f"{ckpt_path} is not written: {error}{' in fp16' if half else ''}") from None
     save_state(state, ckpt_path)
     write_json(sibling_json(ckpt_path), dict(info))
 
@@ -130,13 +143,15 @@ def load_backbone(model: MODNet, source: str | Path) -> None:
     tensors that do not fit.
     """
     path = fetch_imagenet() if source == "imagenet" else Path(source)
-    state = {clean_key(f"backbone.model.{key}").removeprefix("backbone.model."): value
-             for key, value in load_state(path).items() if not key.startswith("classifier.")}
-    # torchvision nests convolution and norm one level deeper: conv.0.0 -> conv.0, conv.0.1 -> conv.1, ...
-    if any(key.startswith("features.1.conv.0.0.") for key in state):
-        state = {_from_torchvision(key): value for key, value in state.items()}
     try:
-        check_state(state, model.backbone.model.state_dict())
+        state = clean_state({f"backbone.model.{key}" if isinstance(key, str) else key: value
+                             for key, value in unwrapped(load_state(path)).items()})
+        state = {key.removeprefix("backbone.model."): value for key, value in state.items()
+                 if not key.startswith("backbone.model.classifier.")}
+        # torchvision nests convolution and norm one level deeper: conv.0.0 -> conv.0, conv.0.1 -> conv.1, ...
+        if any(key.startswith("features.1.conv.0.0.") for key in state):
+            state = {_from_torchvision(key): value for key, value in state.items()}
+        state = check_state(state, model.backbone.model.state_dict())
     except ValueError as error:
         raise ValueError(f"{path} is not a MobileNetV2 encoder: {error}") from None
     model.backbone.model.load_state_dict(state)
@@ -144,10 +159,10 @@ def load_backbone(model: MODNet, source: str | Path) -> None:
 
 def _from_torchvision(key: str) -> str:
     parts = key.split(".")
-    if parts[2] != "conv":
+    if len(parts) < 5 or parts[2] != "conv" or not parts[3].isdecimal():
         return key
     pairs = 1 if parts[1] == "1" else 2
-    if int(parts[3]) < pairs:
+    if int(parts[3]) < pairs and parts[4].isdecimal():
         return ".".join([*parts[:3], str(3 * int(parts[3]) + int(parts[4])), *parts[5:]])
     return ".".join([*parts[:3], str(3 * pairs + int(parts[3]) - pairs), *parts[4:]])
 
@@ -169,8 +184,8 @@ def torch_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=name).item()
+    except Exception:  # each kind of device has exceptions of its own; of meta there are no values
         there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise ValueError(f"--device {name} is not there; this machine has {', '.join(there)}") from None
     return name

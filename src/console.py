@@ -25,6 +25,21 @@ def printable(name: str | os.PathLike[str]) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def shown(value: object, *, most: int = 80) -> str:
+    """Return a value from a foreign file as one short line: what cannot be printed escaped, the middle left out."""
+    text = value if isinstance(value, str) else _safe_repr(value)
+    if len(text) > most:
+        text = f"{text[:most // 2]}...{text[-most // 4:]}"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # of whole numbers of thousands of digits, of endless nesting
+        return f"a {type(value).__name__} that is too large to show"
+
+
 def say(line: str) -> None:
     """Print a line on stdout, above a progress bar if there is one."""
     tqdm.write(line)

@@ -16,12 +16,16 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "onnx", "onnxruntime", "openvino", "thop")
 
 
+class NetworkError(RuntimeError):
+    """What a network gives cannot be used: the run ends, since the next picture fares no better."""
+
+
 def run_script(main: Callable[[], int]) -> int:
-    """Calls `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130."""
+    """Call `main`; a `ValueError`, `OSError` or `NetworkError` becomes one line on stderr and exit status 2, Ctrl-C 130."""
     print_anything()
     try:
         return main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NetworkError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
