@@ -5,8 +5,9 @@
 
 trains the pruned network X once for each way and seed, and writes `result/retraining_bench.md`, `.json`, `.png` anew after
 each run; a run that is done is not done again, one that was interrupted goes on. Ways whose folder or teacher is not given
-are left out. MODNet's self-supervised consistency (SOC) goes on from a trained network: it takes that of `plain`, and so
-does `plain again`, with which it is to be compared. Errors are those after the last step, by the published protocol.
+are left out. With several data sets the table has the error on each. MODNet's self-supervised consistency (SOC) goes on from
+a trained network: it takes that of `plain`, and so does `plain again`, with which it is to be compared. Errors are those
+after the last step, by the published protocol.
 """
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
+from src.data.sources import Sources, as_sources, parse_source
 from src.files import write_atomically, write_json, write_text
 from src.models.prune_info import read_prune_info
 from src.paper.resumable import Steps
@@ -32,6 +34,13 @@ PLAIN, AGAIN = "plain", "plain again"
 WAYS: dict[str, dict] = {
     PLAIN: {},
     "backgrounds composed": {"background_dir": ..., "composition_prob": 0.5},
+    "people at other sizes and places": {"background_dir": ..., "person_scale": (0.25, 1.2)},
+    "two people by chance": {"background_dir": ..., "two_people_prob": 0.3},
+    "things beside people": {"background_dir": ..., "distractor_prob": 0.5},
+    "places, two people, things": {"background_dir": ..., "person_scale": (0.25, 1.2), "two_people_prob": 0.3,
+                                   "distractor_prob": 0.5},
+    "another size each step": {"input_size": ...},
+    "crops of other aspects": {"aspect": (0.75, 1.34)},
     "crops up to whole portraits": {"stretch": 2.0},
     "rough masks too": {"semantic_only_dir": ...},
     "teacher's heads": {"teacher": ..., "feature_scale": 0.0},
@@ -41,10 +50,12 @@ WAYS: dict[str, dict] = {
     AGAIN: {},
     "plain, then SOC": {"soc": True, "unlabeled_dir": ...}}
 FROM_PLAIN = (AGAIN, "plain, then SOC")
-SOURCES = ("background_dir", "semantic_only_dir", "teacher", "unlabeled_dir")
+SOURCES = ("background_dir", "semantic_only_dir", "teacher", "unlabeled_dir", "size_range")
+# A field of `Recipe` that is given under another name than its own.
+GIVEN_AS = {"input_size": "size_range"}
 
 
-def chosen(given: Mapping[str, str | None], names: Sequence[str] | None) -> dict[str, dict]:
+def chosen(given: Mapping[str, object], names: Sequence[str] | None) -> dict[str, dict]:
     """The ways that the given folders allow, or those of `names`. Raises `ValueError` for an unknown name, for one
     without its folder, and for one that goes on from `plain` without it."""
     for name in names or ():
@@ -54,18 +65,19 @@ def chosen(given: Mapping[str, str | None], names: Sequence[str] | None) -> dict
     for name in WAYS:
         if names and name not in names:
             continue
-        lacks = [f"--{key.replace('_', '-')}" for key, value in WAYS[name].items() if value is ... and not given[key]]
+        asked = {key: GIVEN_AS.get(key, key) for key, value in WAYS[name].items() if value is ...}
+        lacks = [f"--{source.replace('_', '-')}" for source in asked.values() if not given.get(source)]
         if lacks and names:
             raise ValueError(f"--ways has {name!r}, which needs {' and '.join(lacks)}")
         if not lacks:
-            ways[name] = {key: given[key] if value is ... else value for key, value in WAYS[name].items()}
+            ways[name] = WAYS[name] | {key: given[source] for key, source in asked.items()}
     if set(ways) & set(FROM_PLAIN) and PLAIN not in ways:
         raise ValueError(f"--ways needs {PLAIN!r} too, from which the others go on")
     return ways
 
 
-def train_all(steps: Steps, start: Path, data_dir: Path, recipe: Recipe, ways: Mapping[str, dict], *,
-              seeds: Sequence[int], limit: int | None) -> Iterator[dict]:
+def train_all(steps: Steps, start: Path, data_dir: Sources, recipe: Recipe, ways: Mapping[str, dict], *,
+              seeds: Sequence[int], limit: int | None, val_dir: Sources | None = None) -> Iterator[dict]:
     """A row for each way and seed, one seed after the other."""
     for seed in seeds:
         trained: dict[str, Path] = {}
@@ -73,11 +85,12 @@ def train_all(steps: Steps, start: Path, data_dir: Path, recipe: Recipe, ways: M
             stem = steps.folder / f"{''.join(c if c.isalpha() else '_' for c in way)}_seed{seed}"
             trained[way] = retrain_step(steps, f"{way}, seed {seed}", trained[PLAIN] if way in FROM_PLAIN else start,
                                         data_dir, dataclasses.replace(recipe, seed=seed, **changes), stem=stem,
-                                        val_every=ONLY_LAST, val_limit=limit)
+                                        val_every=ONLY_LAST, val_limit=limit, val_dir=val_dir)
             Path(f"{stem}_resume.pt").unlink(missing_ok=True)
             done = read_prune_info(trained[way].with_suffix(".json"))["training"]
-            yield {"way": way, "seed": seed, "mse": done["val_mse"], "mad": done["val_mad"], "n": done["val_n"],
-                   "steps": done["step"], "seconds": steps.seconds()[f"{way}, seed {seed}"]}
+            sets = {name.removeprefix("val_mse_"): value for name, value in done.items() if name.startswith("val_mse_")}
+            yield {"way": way, "seed": seed, "sets": sets, "mse": done["val_mse"], "mad": done["val_mad"],
+                   "n": done["val_n"], "steps": done["step"], "seconds": steps.seconds()[f"{way}, seed {seed}"]}
 
 
 def summary(rows: Sequence[Mapping]) -> list[dict]:
@@ -88,10 +101,12 @@ def summary(rows: Sequence[Mapping]) -> list[dict]:
         runs = [row for row in rows if row["way"] == way]
         base = AGAIN if way in FROM_PLAIN else PLAIN
         ratios = [row["mse"] / mses[base, row["seed"]] for row in runs if (base, row["seed"]) in mses]
+        sets = {name: statistics.fmean(run["sets"][name] for run in runs) for name in runs[0]["sets"]}
         spread = {name: statistics.stdev(run[name] for run in runs) if len(runs) > 1 else 0.0 for name in ("mse", "mad")}
         lines.append({"way": way, "seeds": len(runs), "mse": statistics.fmean(run["mse"] for run in runs),
                       "mse_std": spread["mse"], "mad": statistics.fmean(run["mad"] for run in runs),
-                      "mad_std": spread["mad"], "ratio": statistics.fmean(ratios) if ratios else None,
+                      "mad_std": spread["mad"], "sets": sets,
+                      "ratio": statistics.fmean(ratios) if ratios else None,
                       "ratio_std": statistics.stdev(ratios) if len(ratios) > 1 else 0.0,
                       "seconds": statistics.median(run["seconds"] for run in runs), "n": runs[0]["n"]})
     return lines
@@ -99,11 +114,15 @@ def summary(rows: Sequence[Mapping]) -> list[dict]:
 
 def table(lines: Sequence[Mapping]) -> str:
     """Markdown."""
-    text = ["| way | seeds | MSE (std) | MAD (std) | MSE over plain's (std) | seconds |", "|---|---:|---:|---:|---:|---:|"]
+    sets = list(lines[0]["sets"])
+    head = "".join(f" {name} |" for name in sets)
+    text = [f"| way | seeds | MSE (std) | MAD (std) | MSE over plain's (std) |{head} seconds |",
+            f"|---|---:|---:|---:|---:|{'---:|' * len(sets)}---:|"]
     for line in lines:
         ratio = "-" if line["ratio"] is None else f"{line['ratio']:.3f} ({line['ratio_std']:.3f})"
         text.append(f"| {line['way']} | {line['seeds']} | {line['mse']:.4f} ({line['mse_std']:.4f}) | "
-                    f"{line['mad']:.4f} ({line['mad_std']:.4f}) | {ratio} | {line['seconds']:.0f} |")
+                    f"{line['mad']:.4f} ({line['mad_std']:.4f}) | {ratio} |"
+                    + "".join(f" {line['sets'][name]:.4f} |" for name in sets) + f" {line['seconds']:.0f} |")
     return "\n".join(text) + "\n"
 
 
@@ -124,8 +143,12 @@ def draw(lines: Sequence[Mapping], path: Path) -> None:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, required=True, help="the pruned network, its pruning JSON beside it")
-    parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
-    for name, what in zip(SOURCES, ("pictures without people", "data set whose mattes are rough masks",
+    parser.add_argument("--data-dir", nargs="+", default=["data/generated"], metavar="FOLDER[=WEIGHT]",
+                        help="as the trainer's (default: data/generated)")
+    parser.add_argument("--val-dir", nargs="+", metavar="FOLDER", help="as the trainer's")
+    parser.add_argument("--size-range", type=int, nargs=2, metavar=("LOW", "HIGH"), help="of crops, for the way that draws "
+                        "one each step")
+    for name, what in zip(SOURCES[:4], ("pictures without people", "data set whose mattes are rough masks",
                                     "checkpoint of the dense network", "pictures without alpha"), strict=True):
         parser.add_argument(f"--{name.replace('_', '-')}", help=what)
     parser.add_argument("--ways", nargs="+", metavar="WAY", help="names of the table's first column (default: all)")
@@ -146,13 +169,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    ways = chosen(vars(args), args.ways)
+    data_dir, val_dir = (folders and as_sources([parse_source(text) for text in folders])
+                         for folders in (args.data_dir, args.val_dir))
+    ways = chosen(vars(args) | {"size_range": args.size_range and tuple(args.size_range)}, args.ways)
     recipe = Recipe(epochs=1, steps_per_epoch=args.steps, batch_size=args.batch_size, lr=args.lr, optimizer="adamw",
                     schedule="cosine", warmup_steps=min(5, args.steps - 1), clip_norm=5.0, input_size=args.input_size,
                     precision=args.precision)
     stem, rows = args.output_dir / "retraining_bench", []
     stem.mkdir(parents=True, exist_ok=True)
-    for row in train_all(Steps(stem), args.model_path, args.data_dir, recipe, ways, seeds=args.seeds, limit=args.limit):
+    for row in train_all(Steps(stem), args.model_path, data_dir, recipe, ways, seeds=args.seeds, limit=args.limit,
+                         val_dir=val_dir):
         rows.append(row)
         lines = summary(rows)
         write_json(stem.with_suffix(".json"), {"model_path": str(args.model_path), "recipe": dataclasses.asdict(recipe),

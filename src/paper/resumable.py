@@ -14,13 +14,15 @@ from src.media.picture_formats import image_suffixes
 
 def fingerprint(value: object) -> object:
     """Something that JSON can hold and that changes with `value`: a file by its bytes, a folder by its pictures' sizes
-    and times, a dataclass by its fields."""
+    and times, a dataclass by its fields, a sequence by its parts."""
     if isinstance(value, Path) and value.is_dir():
         pictures = sorted(path for path in value.rglob("*") if path.suffix.lower() in image_suffixes())
         stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
         return hashlib.sha256(repr(stats).encode()).hexdigest()
     if isinstance(value, Path):
         return hashlib.sha256(value.read_bytes()).hexdigest() if value.is_file() else str(value)
+    if isinstance(value, list | tuple):
+        return [fingerprint(part) for part in value]
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 
 

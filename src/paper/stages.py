@@ -8,7 +8,7 @@ import torch
 import main_prune
 from src.checkpoint import find_prune_info, load_model
 from src.complexity import complexity
-from src.data.layouts import has_split
+from src.data.sources import Sources, as_sources, with_split
 from src.evaluation.evaluate import evaluate
 from src.evaluation.report import write_report
 from src.models.prune_info import to_prune_info
@@ -30,10 +30,12 @@ def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice
     return path
 
 
-def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Path, recipe: Recipe, *, stem: Path,
-                 workers: int = 0, device: str = "cpu", val_every: int = 1, val_limit: int | None = None) -> Path:
+def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recipe: Recipe, *, stem: Path,
+                 workers: int = 0, device: str = "cpu", val_every: int = 1, val_limit: int | None = None,
+                 val_dir: Sources | None = None) -> Path:
     """The best retrained checkpoint; an interrupted training goes on where it was."""
-    path = Path(f"{stem}_best.ckpt" if has_split(data_dir, "val") else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
+    judged = with_split(data_dir) if val_dir is None else as_sources(val_dir)
+    path = Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
 
     def work() -> None:
         torch.manual_seed(recipe.seed)
@@ -41,9 +43,10 @@ def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Path, recipe: 
         info = find_prune_info(pruned, None) or to_prune_info(model.config)
         going_on = steps.was_started(name) and Path(f"{stem}_resume.pt").is_file()
         train(model, info, data_dir, recipe, stem=stem, workers=workers, save_step=ONLY_LAST, resume=going_on,
-              val_every=val_every, val_limit=val_limit)
+              val_every=val_every, val_limit=val_limit, val_dir=judged)
 
-    steps.run(name, work, inputs=[pruned, data_dir, recipe, val_limit], outputs=[path])
+    others = [] if val_dir is None else [judged]
+    steps.run(name, work, inputs=[pruned, data_dir, recipe, val_limit, *others], outputs=[path])
     return path
 
 

@@ -14,11 +14,14 @@ import retraining
 
 def test_ways_without_their_folder_are_left_out_or_refused():
     nothing = dict.fromkeys(retraining.SOURCES)
-    assert list(retraining.chosen(nothing, None)) == ["plain", "crops up to whole portraits", "weight average",
-                                                      "plain again"]
+    assert list(retraining.chosen(nothing, None)) == ["plain", "crops of other aspects", "crops up to whole portraits",
+                                                      "weight average", "plain again"]
     ways = retraining.chosen(nothing | {"teacher": "t.ckpt"}, ["plain", "teacher's heads"])
     assert ways == {"plain": {}, "teacher's heads": {"teacher": "t.ckpt", "feature_scale": 0.0}}
-    for names, said in ((["plain", "plain, then SOC"], "needs --unlabeled-dir"), (["x"], "allowed are plain; "),
+    ways = retraining.chosen(nothing | {"size_range": (64, 96)}, ["plain", "another size each step"])
+    assert ways["another size each step"] == {"input_size": (64, 96)}
+    for names, said in ((["plain", "plain, then SOC"], "needs --unlabeled-dir"),
+                        (["plain", "another size each step"], "needs --size-range"), (["x"], "allowed are plain; "),
                         (["plain again"], "needs 'plain' too")):
         with pytest.raises(ValueError, match=said):
             retraining.chosen(nothing, names)
@@ -44,7 +47,7 @@ def test_the_script_trains_each_way_from_its_start_and_resumes(tiny_ckpt, discs,
 
 
 def test_a_way_is_compared_with_plain_seed_by_seed():
-    rows = [{"way": way, "seed": seed, "mse": mse, "mad": 2 * mse, "n": 5, "seconds": 3} for way, seed, mse in (
+    rows = [{"way": way, "seed": seed, "mse": mse, "mad": 2 * mse, "n": 5, "seconds": 3, "sets": {}} for way, seed, mse in (
         ("plain", 0, 0.1), ("plain", 1, 0.2), ("weight average", 0, 0.05), ("weight average", 1, 0.2),
         ("plain again", 0, 0.08), ("plain, then SOC", 0, 0.06))]
     lines = {line["way"]: line for line in retraining.summary(rows)}
@@ -53,6 +56,14 @@ def test_a_way_is_compared_with_plain_seed_by_seed():
     assert lines["plain, then SOC"]["ratio"] == pytest.approx(0.75) and lines["plain"]["ratio"] == 1
     text = retraining.table(list(lines.values()))
     assert "| weight average | 2 | 0.1250 (0.1061) | 0.2500 (0.2121) | 0.750 (0.354) | 3 |" in text
+
+
+def test_several_sets_have_columns_of_their_own():
+    rows = [{"way": "plain", "seed": seed, "mse": 0.2, "mad": 0.3, "n": 5, "seconds": 3, "sets": {"a": 0.1 * seed, "b": 0.3}}
+            for seed in (1, 3)]
+    lines = retraining.table(retraining.summary(rows)).splitlines()
+    assert lines[0].endswith("| MSE over plain's (std) | a | b | seconds |") and lines[2].endswith("| 0.2000 | 0.3000 | 3 |")
+    assert len({line.count("|") for line in lines}) == 1
 
 
 def test_mistakes_get_one_line(tiny_ckpt, capsys):
