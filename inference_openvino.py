@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.console import complain
-from src.files import check_writable, write_json
+from src.files import check_writable
 from src.media.backdrop import parse_backdrop
 from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render
 from src.media.picture_decoder import limit_pixels
@@ -37,16 +37,22 @@ from src.media.video_results import TEMPORAL, Look
 from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
+from src.runtime.cluster import Work, run_on_cluster
 from src.runtime.inputs import Inputs, find_inputs, result_folders
 from src.runtime.matting import Matting
-from src.runtime.pictures import Job, add_output_options, check_quality, run_pictures, written
-from src.runtime.video import matte_video
-from src.script import provenance, run_script
-
-
-def say(milliseconds: dict[str, float]) -> str:
-    """`preprocess 1.2 ms, infer 3.4 ms, ...`."""
-    return ", ".join(f"{name} {value:.1f} ms" for name, value in milliseconds.items())
+from src.runtime.pictures import (
+    Job,
+    add_output_options,
+    check_quality,
+    in_milliseconds,
+    plan,
+    run_pictures,
+    without_done,
+    written,
+)
+from src.runtime.places import read_list
+from src.runtime.video import matte_video, report_video
+from src.script import run_script
 
 
 def infer_pictures(matting: Matting, inputs: Inputs, look: PictureLook, *, output_dir: Path, skip_existing: bool = False,
@@ -58,7 +64,7 @@ def infer_pictures(matting: Matting, inputs: Inputs, look: PictureLook, *, outpu
     def work(job: Job) -> str:
         picture = read_picture(job.picture)
         alpha = matting.alpha(picture.over())
-        said = say(matting.milliseconds)
+        said = in_milliseconds(matting.milliseconds)
         paths = save_results(picture, alpha, job.results, look)
         if window:
             show(render(picture.image, alpha, ["composite"], backdrop=look.backdrop, foreground=look.foreground,
@@ -76,13 +82,7 @@ def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look
     """
     done = matte_video(reader, matting, look, output_dir=output_dir,
                        show=(lambda picture: show(picture, 1)) if window else None)
-    fps = done.frames / done.seconds
-    write_json(output_dir / f"{Path(reader.path).stem}_times.json", {
-        "input": reader.path, "model": str(matting.path), "frames": done.frames, "seconds": done.seconds, "fps": fps,
-        "stage_ms": done.stage_ms, "width": reader.info.width, "height": reader.info.height, "outputs": written(done.paths),
-        "problems": done.problems, **provenance()})
-    print(f"{reader.path}: {done.frames} frames, {fps:.1f} fps end to end, a frame: {say(done.stage_ms)} -> "
-          f"{written(done.paths)}")
+    print(report_video(done, reader, matting, output_dir))
     for remark in done.remarks:
         print(f"note: {remark}", file=sys.stderr)
     if done.problems:
@@ -108,11 +108,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="ofd: takes single-frame flicker out of a video's mattes (default: %(default)s)")
     parser.add_argument("--hint", choices=("latency", "throughput"),
                         help="what OpenVINO aims at (default: latency, for a video file throughput)")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores of a CPU that the network uses (default: what "
+                        "OpenVINO likes; with --ray 1, and as many networks as fit)")
     parser.add_argument("--cache-dir", type=Path, help="keep the compiled network here (default: compile at each start)")
     parser.add_argument("--fast", action="store_true",
                         help="let the device compute in bf16 or fp16, quicker and less exact (default: float32)")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="take the files named in this text instead, a path a "
+                        "line, with --ray also URLs (s3://, gs://, ...)")
+    parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="work on the machines of the Ray cluster at "
+                        "HOST:PORT, or auto; without an address on all cores of this machine (requirements-cluster.txt)")
     parser.add_argument("--show", action="store_true", help="also show each composite in a window; q or Esc ends")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.threads is not None and not 1 <= args.threads <= 1024:
+        parser.error(f"--threads is {args.threads}, allowed are whole numbers from 1 to 1024")
+    return args
 
 
 def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:
@@ -170,13 +179,26 @@ def main(argv: list[str] | None = None) -> int:
     camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []
     if camera is None:
         inputs = find_inputs([Path(path) for path in args.image_path],
-                             also=frozenset(() if args.mode == "image" else VIDEO_SUFFIXES))
+                             also=frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)) \
+            if args.list is None else Inputs(read_list(args.list), alone=False)
         for path in inputs.files:
             (moving if is_video(path, args.mode) else still).append(path)
-    if moving or camera is not None:
+    if moving or camera is not None or args.ray is not None:
         videos = Look(video_kinds(args.save, args.alpha_video), backdrop, args.foreground, args.alpha_video, args.temporal)
+    if args.ray is not None:
+        if camera is not None or args.show:
+            raise ValueError("--ray works on files: leave --show and the webcam out")
+        threads, shared = args.threads or 1, {"background": args.background, "foreground": args.foreground}
+        work = Work({"model_path": args.model_path, "device": args.device, "exact": not args.fast, "threads": threads,
+                     "cache_dir": args.cache_dir}, args.output_dir, args.max_pixels,
+                    {**shared, "save": pictures.save, "file_format": args.format, "quality": pictures.quality},
+                    {**shared, "save": videos.save, "alpha_video": args.alpha_video, "temporal": args.temporal})
+        jobs = plan(still, pictures, output_dir=args.output_dir)
+        return run_on_cluster(without_done(jobs) if args.skip_existing else jobs, result_folders(moving, args.output_dir),
+                              work, address=args.ray, threads=threads)
     matting = Matting(args.model_path, args.device, exact=not args.fast,
-                      hint=args.hint or ("throughput" if moving else "latency"), cache_dir=args.cache_dir)
+                      hint=args.hint or ("throughput" if moving else "latency"), threads=args.threads,
+                      cache_dir=args.cache_dir)
     output = {"output_dir": args.output_dir, "window": args.show}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from src.media.picture_decoder import MAX_PIXELS
 from src.media.picture_results import FILE_FORMATS, PictureLook, result_paths
 from src.media.picture_writer import QUALITY
 from src.runtime.inputs import Inputs, result_folders
+from src.runtime.places import exists
 
 
 class Job(NamedTuple):
@@ -93,8 +94,7 @@ def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, 
     jobs = plan(inputs.files, look, output_dir=output_dir)
     check_writable(output_dir, "--output-dir")
     if skip_existing:
-        jobs = [job for job in jobs if not all(path.is_file() for path in job.results.values())]
-        say(f"{len(inputs.files) - len(jobs)} of {len(inputs.files)} pictures left out: their results are there")
+        jobs = without_done(jobs)
     if inputs.alone:
         for job in jobs:
             say(_named(work, job))
@@ -111,14 +111,31 @@ def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, 
     return 1 if failed else 0
 
 
+def without_done(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs that lack a result, and say how many do not."""
+    left = [job for job in jobs if not all(map(exists, job.results.values()))]
+    say(f"{len(jobs) - len(left)} of {len(jobs)} pictures left out: their results are there")
+    return left
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether nothing more can be written at all, which is no fault of one picture."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def _named(work: Callable[[Job], str], job: Job) -> str:
     try:
         return work(job)
     except (ValueError, OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if is_full(error):
             raise
         said = " ".join(str(error).split()) or "not enough memory"
         raise ValueError(said if str(job.picture) in said else f"{job.picture}: {said}") from None
+
+
+def in_milliseconds(times: Mapping[str, float]) -> str:
+    """Return what stages took, for one line: `preprocess 1.2 ms, infer 3.4 ms`."""
+    return ", ".join(f"{name} {value:.1f} ms" for name, value in times.items())
 
 
 def written(paths: Sequence[Path]) -> str:

@@ -12,15 +12,17 @@ import cv2
 import numpy as np
 
 from src.console import progress_bar
-from src.files import check_writable
+from src.files import check_writable, write_json
 from src.media.compositing import render
 from src.media.preprocess import to_alpha
 from src.media.video_reader import Frame, Sound, VideoReader
 from src.media.video_results import Item, Look, result_paths, writing
 from src.media.webcam import WebcamReader
 from src.runtime.matting import Matting, Started
+from src.runtime.pictures import in_milliseconds, written
 from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory
 from src.runtime.temporal import one_frame_delay
+from src.script import provenance
 
 
 class Done(NamedTuple):
@@ -106,6 +108,20 @@ def one_opencv_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
+
+
+def report_video(done: Done, reader: VideoReader | WebcamReader, matting: Matting, output_dir: Path) -> str:
+    """Write `<stem>_times.json`, what each stage of a video took, and return the line that says so.
+
+    Raises `OSError` if it cannot be written.
+    """
+    fps = done.frames / done.seconds
+    write_json(output_dir / f"{Path(reader.path).stem}_times.json", {
+        "input": reader.path, "model": str(matting.path), "frames": done.frames, "seconds": done.seconds, "fps": fps,
+        "stage_ms": done.stage_ms, "width": reader.info.width, "height": reader.info.height, "outputs": written(done.paths),
+        "problems": done.problems, **provenance()})
+    return (f"{reader.path}: {done.frames} frames, {fps:.1f} fps end to end, a frame: {in_milliseconds(done.stage_ms)} -> "
+            f"{written(done.paths)}")
 
 
 def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look, *, output_dir: Path,

@@ -1,0 +1,160 @@
+"""Mattes of many files on the machines of a Ray cluster: the work of one machine, handed to a pool of actors.
+
+Ray Data hands out the files, restarts actors that died and gives their files to others; nothing of that is done here. No
+torch here.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from src.console import complain, progress_bar, say
+from src.files import check_writable, write_text
+from src.runtime.actor import Actor, Work, one_line
+from src.runtime.pictures import Job
+from src.runtime.places import check_place, is_url, local_results
+from src.script import ROOT
+
+# Seconds in which a cluster must answer.
+PATIENCE = 10
+# Pictures that an actor is handed at a time: what is done again where a machine is lost.
+BLOCK = 8
+
+
+def import_ray() -> ModuleType:
+    """Return the package. Raises `ValueError` with the way to install it."""
+    # Ray asks this before it is imported: nothing is sent to anybody.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Its own threads write warnings to stderr, past Python.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise ValueError("--ray needs Ray: pip install -r requirements-cluster.txt") from None
+    return ray
+
+
+def check_address(address: str) -> None:
+    """Raises `ValueError` unless something answers at `HOST:PORT` within `PATIENCE` seconds."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"--ray {address} is no address, expected HOST:PORT, auto, or nothing to use this machine alone")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        raise ValueError(f"--ray {address}: no cluster there ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Drop what native code writes to stderr meanwhile."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def connect(address: str) -> ModuleType:
+    """Join the cluster at `address` (`HOST:PORT`, `auto`), or with `""` start one on this machine; return Ray.
+
+    Does nothing where this process has one already. Raises `ValueError` if there is none.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        return ray
+    if address not in ("", "auto"):
+        check_address(address)
+    # Workers import this repository as this process does: from its folder here, else from a copy that travels.
+    where = {"env_vars": {"PYTHONPATH": str(ROOT)}} if address == "" else {"py_modules": [str(ROOT / "src")]}
+    try:
+        with silent_stderr():
+            ray.init(address=address or "local", runtime_env=where, log_to_driver=False, logging_level=logging.ERROR,
+                     include_dashboard=False if address == "" else None)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ValueError(f"--ray {address or '(this machine)'}: no cluster: {one_line(error)[:200]}") from None
+    return ray
+
+
+def rows_of(ray: ModuleType, items: Sequence[dict[str, str]], work: Work, *, threads: int,
+            actor: type[Actor] = Actor) -> Iterator[dict[str, str]]:
+    """Do `items` on the cluster's cores, an actor on every `threads` of them; the rows that it returns, in order."""
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    actors = max(1, min(cores // threads, -(-len(items) // BLOCK)))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    data = ray.data.from_items(items, override_num_blocks=-(-len(items) // BLOCK))
+    done = data.map(actor, fn_constructor_args=(work,), num_cpus=threads,
+                    compute=ray.data.ActorPoolStrategy(size=actors))
+    yield from done.iter_rows()
+
+
+def run_on_cluster(jobs: Sequence[Job], videos: Mapping[Path, Path], work: Work, *, address: str, threads: int) -> int:
+    """Do `jobs`, and `videos` with the folder of their results, on a Ray cluster, print what one machine would, and write
+    the names and reasons of files that failed to `failed.jsonl` in the output folder; return the exit status: 0, or 1 if
+    any failed.
+
+    Raises `ValueError` without a cluster, for an output folder that cannot be written, and for what no picture gets over,
+    such as a network that cannot be loaded.
+    """
+    (check_place if is_url(work.output_dir) else check_writable)(work.output_dir, "--output-dir")
+    items = [{"file": str(job.picture), "folder": "", "results": json.dumps({k: str(v) for k, v in job.results.items()})}
+             for job in jobs] + [{"file": str(file), "folder": str(to), "results": ""} for file, to in videos.items()]
+    if not items:
+        return 0
+    began = not import_ray().is_initialized()
+    ray, failed, start = connect(address), [], time.perf_counter()
+    try:
+        with progress_bar(total=len(items), desc="files", unit="file") as bar:
+            for row in rows_of(ray, items, work, threads=threads):
+                if row["fatal"]:
+                    raise ValueError(row["fatal"])
+                if row["said"]:
+                    say(row["said"])
+                for line in filter(None, row["notes"].splitlines()):
+                    complain(f"note: {line}")
+                if row["failed"]:
+                    failed.append({"file": row["file"], "reason": row["failed"]})
+                    complain(f"error: {row['failed']}")
+                bar.set_postfix(failed=len(failed), refresh=False)
+                bar.update()
+    except ray.exceptions.RayError as error:
+        raise ValueError(f"--ray: {one_line(error)[:300]}") from None
+    finally:
+        if began:
+            ray.shutdown()
+    seconds = time.perf_counter() - start
+    write_failed(failed, work.output_dir / "failed.jsonl")
+    say(f"{len(items)} files in {seconds:.1f} s, {len(items) / seconds:.2f} a second, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def write_failed(failed: Sequence[dict[str, str]], path: Path) -> None:
+    """Write a line of JSON for each picture that failed, to a file or URL; without any, a file of before goes."""
+    text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in failed)
+    if not is_url(path):
+        path.unlink(missing_ok=True)
+        if failed:
+            write_text(path, text)
+    elif failed:
+        with local_results({"failed": path}) as results:
+            write_text(results["failed"], text)
+
+
