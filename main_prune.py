@@ -18,7 +18,7 @@ import torch
 
 from src.checkpoint import load_model, save_model
 from src.complexity import complexity
-from src.files import write_text
+from src.files import check_writable, write_text
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -105,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     how, recipe = make_choice(args), step_recipe(args)
     if args.steps and args.data_dir is None:
         raise ValueError("--steps needs pictures to retrain on: give --data-dir")
+    check_writable(args.save_dir, "--save-dir")
     path = args.save_dir / f"{pruned_stem(how, criterion=args.criterion, steps=args.steps)}.ckpt"
     scoring = {"criterion": args.criterion, "data_dir": args.data_dir, "seed": args.seed}
     pruned = prune(args.ckpt_path, how, weight_replace=args.weight_replace, prune_info=args.prune_info, **scoring)

@@ -20,7 +20,7 @@ from pathlib import Path
 from src.checkpoint import torch_device
 from src.data.portraits.generate import generate_data_set
 from src.deploy.latency import available_devices, measure_latency
-from src.files import write_json
+from src.files import check_writable, write_json
 from src.paper.report import draw_comparison, write_markdown
 from src.paper.resumable import Steps
 from src.paper.retraining import retraining_table
@@ -118,6 +118,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_writable(args.output_dir, "--output-dir")
     recipe = Recipe(epochs=args.epoch, batch_size=args.batch_size, lr=args.lr, optimizer="adamw", schedule="onecycle",
                     steps_per_epoch=args.steps_per_epoch, input_size=args.input_size, precision=args.precision,
                     seed=args.seed)

@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np
 
 from src.deploy.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
-from src.files import write_json, write_text
+from src.files import check_writable, write_json, write_text
 from src.media.backdrop import parse_backdrop
 from src.media.compositing import render
 from src.media.picture_reader import read_image
@@ -326,6 +326,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.profile:
         print_profile(args.profile, args.threads[0])
         return 0
+    check_writable(args.output_dir, "--output-dir")
     result = measure(args)
     write_json(args.output_dir / "latency.json", result)
     write_text(args.output_dir / "latency.md", markdown(result))

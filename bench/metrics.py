@@ -20,7 +20,7 @@ from src.data.layouts import find_pairs, read_pair
 from src.data.samples import make_trimap
 from src.evaluation.metrics import METRICS
 from src.evaluation.predict import load_predictor
-from src.files import write_json, write_text
+from src.files import check_writable, write_json, write_text
 from src.script import provenance, run_script
 
 SIGMA, HALF = 1.4, 4
@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.limit < 1:
         parser.error(f"--limit is {args.limit}, allowed are whole numbers from 1")
+    check_writable(args.output_dir, "--output-dir")
     rows = compare(args.ckpt_path, args.data_dir, limit=args.limit)
     write_json(args.output_dir / "metrics_check.json", {"rows": rows, **provenance()})
     write_text(args.output_dir / "metrics_check.md", table(rows))

@@ -28,7 +28,7 @@ from src.complexity import count_macs, count_params
 from src.console import progress_bar
 from src.data.samples import MattingDataset, find_pairs, read_pair
 from src.evaluation.metrics import mad, mse
-from src.files import write_atomically, write_json, write_text
+from src.files import check_writable, write_atomically, write_json, write_text
 from src.media.preprocess import normalise
 from src.models.config import MODNetConfig
 from src.models.costs import macs
@@ -254,6 +254,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_writable(args.output_dir, "--output-dir")
     setting = {name: getattr(args, name) for name in ("steps", "batch_size", "lr", "input_size", "eval_size", "limit",
                                                       "precision")}
     stem = args.output_dir / "pruning_bench"

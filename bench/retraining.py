@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from src.data.sources import Sources, as_sources, parse_source
-from src.files import write_atomically, write_json, write_text
+from src.files import check_writable, write_atomically, write_json, write_text
 from src.models.prune_info import read_prune_info
 from src.paper.resumable import Steps
 from src.paper.stages import ONLY_LAST, retrain_step
@@ -169,6 +169,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_writable(args.output_dir, "--output-dir")
     data_dir, val_dir = (folders and as_sources([parse_source(text) for text in folders])
                          for folders in (args.data_dir, args.val_dir))
     ways = chosen(vars(args) | {"size_range": args.size_range and tuple(args.size_range)}, args.ways)

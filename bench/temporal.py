@@ -20,7 +20,7 @@ import numpy as np
 
 from src.data.portraits.generate import compose, portrait_layers
 from src.evaluation.metrics import dtssd, mse
-from src.files import write_json
+from src.files import check_output, write_json
 from src.media.video_reader import Frame, VideoReader
 from src.runtime.matting import Matting
 from src.runtime.temporal import flicker, one_frame_delay
@@ -89,6 +89,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_output(args.output, "--output")
     matting = Matting(args.model_path)
     found = {"generated": on_generated(matting, args.seeds, args.frames)} if args.seeds else {}
     if args.video:

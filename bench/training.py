@@ -32,7 +32,7 @@ from src.data.batches import Batches, make_loader
 from src.data.layouts import find_pairs, read_pair
 from src.data.portraits.generate import generate_data_set
 from src.data.samples import MattingDataset, make_trimap
-from src.files import write_json, write_text
+from src.files import check_writable, write_json, write_text
 from src.media.preprocess import normalise
 from src.models.modnet import MODNet
 from src.script import provenance, run_script
@@ -194,6 +194,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_writable(args.output_dir, "--output-dir")
     device = torch_device(args.device)
     recipe = Recipe(epochs=args.rounds + 1, batch_size=args.batch_size, lr=1e-3, input_size=args.size,
                     precision=args.precision or ("fp32" if device == "cpu" else "bf16"))

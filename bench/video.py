@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 
-from src.files import write_json
+from src.files import check_output, write_json
 from src.media.backdrop import parse_backdrop
 from src.media.video_reader import Frame, Sound, VideoInfo, VideoReader
 from src.media.video_results import Look
@@ -164,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     if not args.memory and args.video is None:
         raise ValueError("--video is missing: the path of a video, or --memory")
+    check_output(args.output, "--output")
     if args.memory:
         found = memory(args.lengths, args.save)
         for row in found["memory"]:

@@ -25,6 +25,7 @@ import numpy as np
 from src.deploy.embedded_input import embed_input
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
+from src.files import check_output, temporary_prefix
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
 from src.runtime.network import fixed_size, import_openvino, last_line, shared_core
@@ -116,7 +117,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     if embed:
         network = embed_input(network, precision=precision, source=onnx_path.name)
     output_path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_path.parent, prefix=f".{output_path.stem}.") as folder:
+    with tempfile.TemporaryDirectory(dir=output_path.parent, prefix=temporary_prefix(output_path)) as folder:
         xml_path = Path(folder) / output_path.name
         import_openvino().save_model(network, str(xml_path), compress_to_fp16=precision == "fp16")
         if precision != "int8":
@@ -165,6 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     output_path = args.output_path or args.onnx_path.with_suffix(".xml")
     if output_path.is_dir() or not output_path.suffix:
         output_path = output_path / f"{args.onnx_path.stem}.xml"
+    check_output(output_path, "--output-path")
     int8 = args.precision == "int8"
     max_drop = None if not int8 else MAX_DROP if args.max_drop is None else args.max_drop
     pictures = calibration_pictures(args.calib_dir) if int8 else ()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import io
 import sys
 import warnings
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 
 from src.checkpoint import load_model
 from src.deploy.graph import MatteOnly, deploy
-from src.files import moved_into_place
+from src.files import check_output, moved_into_place
 from src.models.config import STRIDE
 from src.script import run_script
 
@@ -46,8 +47,10 @@ def write_onnx(network: MatteOnly, path: Path, *, shape: tuple[int, ...], opset:
     with warnings.catch_warnings():
         # The exporter by tracing is called legacy, but the other one starts at opset 18 and 2022's OpenVINO ends at 16.
         warnings.simplefilter("ignore")
-        torch.onnx.export(network, (torch.zeros(shape),), str(path), input_names=["input"], output_names=["output"],
+        file = io.BytesIO()  # by name, torch takes no name that is not UTF-8
+        torch.onnx.export(network, (torch.zeros(shape),), file, input_names=["input"], output_names=["output"],
                           opset_version=opset, dynamic_axes=axes, dynamo=False)
+    path.write_bytes(file.getbuffer())
 
 
 def random_image(shape: tuple[int, ...]) -> torch.Tensor:
@@ -73,7 +76,7 @@ def difference(network: MatteOnly, path: Path, image: torch.Tensor) -> float:
     """Largest difference between the network and the ONNX file, by onnxruntime."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     return float((torch.from_numpy(session.run(None, {"input": image.numpy()})[0]) - network(image)).abs().max())
 
 
@@ -133,6 +136,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     output_path = args.output_path or args.ckpt_path.with_suffix(".onnx")
+    check_output(output_path, "--output-path")
     static_size = None if args.static is None else tuple(args.static or STATIC_SIZE)
     worst = export_onnx(args.ckpt_path, args.prune_info, output_path=output_path, opset=args.opset,
                         static_size=static_size, graph=args.graph)

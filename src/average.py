@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import find_prune_info, load_model, save_model
+from src.files import check_output
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.script import run_script
@@ -79,6 +80,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_output(args.output_path, "--output-path")
     average_files(args.ckpt_path, args.weights, args.output_path, half=args.half)
     print(f"average of {len(args.ckpt_path)}: {args.output_path}")
     return 0

@@ -6,7 +6,7 @@
 
 prints the errors, means over the images at their original size (MODNet's protocol), and writes `result/X_epoch0_eval.json`
 and `.csv` with every image; of several models or data sets, or with intervals, also `result/eval_table.md`, `.json` and
-`.csv`. OpenVINO runs a model that ends in .xml.
+`.csv`. OpenVINO runs a model that ends in .xml or .onnx.
 """
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from src.evaluation.metrics import METRICS
 from src.evaluation.predict import load_predictor
 from src.evaluation.report import compare_table, error_names, format_error, labels, write_comparison, write_report
 from src.evaluation.sheet import write_sheet
+from src.files import check_writable
 from src.media.preprocess import REF_SIZE, STRIDE
 from src.script import run_script
 
@@ -75,7 +76,7 @@ def is_table(results: dict[str, dict]) -> bool:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, required=True, nargs="+", metavar="PATH",
-                        help="checkpoints to evaluate, or OpenVINO models (.xml)")
+                        help="checkpoints to evaluate, or OpenVINO and ONNX models (.xml, .onnx)")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON of the only checkpoint (default: the one beside each, "
                         "if any)")
     parser.add_argument("--data-dir", type=Path, nargs="+", default=[Path("data/PPM-100")], metavar="FOLDER",
@@ -113,6 +114,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = vars(parse_args(argv))
     ckpt_paths, folders, split = (args.pop(name) for name in ("ckpt_path", "data_dir", "split"))
+    check_writable(args["output_dir"], "--output-dir")
     args["device"] = torch_device(args["device"])
     results = evaluate_files(ckpt_paths, [Source(folder) for folder in folders], split, **args)
     if is_table(results):

@@ -22,25 +22,22 @@ def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> 
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """Check, before any work, that files can be written in `folder`; folders made for that are removed again.
+    """Check, before any work, that files can be written in `folder`, or where it will be made; nothing is left behind.
 
     A file is really written: for root `os.access` says yes everywhere. Raises `ValueError` naming `option` (`--output-dir`).
     """
-    made = []
+    there = folder
     try:
-        for path in (*reversed(folder.parents), folder):
-            if not path.is_dir():
-                path.mkdir(exist_ok=True)
-                made.append(path)
-        with tempfile.TemporaryFile(dir=folder):
+        while True:
+            try:
+                os.lstat(there)
+                break
+            except (FileNotFoundError, NotADirectoryError):
+                there = there.parent
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        why = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        raise ValueError(f"{option} {folder} cannot be written: {why}") from None
-    finally:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        raise ValueError(f"{option} {folder} cannot be written: {error.strerror}") from None
 
 
 def check_output(path: Path, option: str) -> None:

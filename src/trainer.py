@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import find_prune_info, load_backbone, load_model, torch_device
+from src.files import check_writable
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.script import run_script
@@ -40,9 +41,12 @@ def start_model(model_path: Path | None, backbone: str | None) -> tuple[MODNet, 
 def main(argv: list[str] | None = None) -> int:
     args = parse_train_args(__doc__, argv)
     recipe = make_recipe(args)
+    folder = args.save_dir or (args.model_path.parent if args.model_path else Path("result"))
+    check_writable(folder, "--save-dir")
+    if args.background_dir is not None:
+        check_writable(args.cache_dir, "--cache-dir")
     torch.manual_seed(args.seed)
     model, info = start_model(args.model_path, args.backbone)
-    folder = args.save_dir or (args.model_path.parent if args.model_path else Path("result"))
     stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
     device = join(torch_device(args.device))
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,7 +53,7 @@ def as_sources(data: Sources) -> list[Source]:
 def half_of(stem: str) -> str:
     """Which of `HALVES` a picture belongs to, by the first bit of the SHA-256 of its name without suffix: for ever the
     same, whatever else is in the set."""
-    return HALVES[hashlib.sha256(stem.encode()).digest()[0] >> 7]
+    return HALVES[hashlib.sha256(os.fsencode(stem)).digest()[0] >> 7]
 
 
 def take_half(pairs: Sequence[Pair], half: str | None) -> list[Pair]:

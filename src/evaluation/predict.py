@@ -26,15 +26,15 @@ def predict_alpha(model: MODNet, image: np.ndarray, *, ref_size: int = REF_SIZE)
 
 def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = "cpu",
                    ref_size: int | None = None) -> Predict:
-    """What makes alphas by the checkpoint at `path`, or, if it ends in .xml, by that OpenVINO IR on the CPU in float32.
+    """What makes alphas by the checkpoint at `path`, or, if it ends in .xml or .onnx, by OpenVINO on the CPU in float32.
 
     `ref_size` is what `network_size` takes, by default that of the protocol or of the IR. Raises `FileNotFoundError` or
     `ValueError` naming the file.
     """
-    if path.suffix != ".xml":
+    if path.suffix not in (".xml", ".onnx"):
         return functools.partial(predict_alpha, load_model(path, prune_info, device), ref_size=ref_size or REF_SIZE)
     if prune_info is not None:
-        raise ValueError(f"{path} is an OpenVINO model, which takes no pruning JSON: leave --prune-info out")
+        raise ValueError(f"{path} is a model for OpenVINO, which takes no pruning JSON: leave --prune-info out")
     from src.runtime.matting import Matting
 
     matting = Matting(path, ref_size=ref_size)

@@ -22,7 +22,7 @@ def error_names(result: Mapping) -> list[str]:
 
 def _write_csv(rows: Sequence[Mapping], path: Path) -> None:
     def write(to: Path) -> None:
-        with to.open("w", newline="", encoding="utf-8") as file:
+        with to.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
             writer.writeheader()
             writer.writerows(rows)

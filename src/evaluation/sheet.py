@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from src.console import printable
 from src.data.samples import Pair, read_pair
 from src.evaluation.predict import Predict
 from src.evaluation.report import format_error
@@ -62,11 +63,11 @@ def write_sheet(predictors: Mapping[str, Predict], pairs: Sequence[Pair], result
     lines = []
     for place in worst(results, count, metric):
         image, true_alpha = read_pair(pairs[place])
-        tiles, captions = [image, to_uint8(true_alpha)], [pairs[place].image.name, "true alpha"]
+        tiles, captions = [image, to_uint8(true_alpha)], [printable(pairs[place].image.name), "true alpha"]
         for label, predict in predictors.items():
             pred_alpha = predict(image)
             tiles += [to_uint8(pred_alpha), heat_map(pred_alpha, true_alpha)]
             error = format_error(metric, results[label]["images"][place][metric])
-            captions += [label, f"{metric} {error}; black 0, yellow 1"]
+            captions += [printable(label), f"{metric} {error}; black 0, yellow 1"]
         lines.append(paste_line([tile(picture) for picture in tiles], captions))
     write_picture(path, np.concatenate(lines))

@@ -125,4 +125,6 @@ def to_alpha(matte: np.ndarray, height: int, width: int, *, smooth: bool = False
     plane = np.ascontiguousarray(matte[0, 0], np.float32)
     if smooth and height * width > SMOOTH_FROM ** 2 * plane.size:
         plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(area_resize(plane, height, width), 0.0, 1.0)
+    else:
+        plane = area_resize(plane, height, width)
+    return np.clip(plane, 0.0, 1.0, out=plane)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import time
 import weakref
@@ -97,7 +98,7 @@ class Matting:
         if threads and device == "CPU":
             config["INFERENCE_NUM_THREADS"] = threads
         if cache_dir:
-            config["CACHE_DIR"] = str(cache_dir)
+            config["CACHE_DIR"] = os.fsencode(cache_dir)  # as text it takes no name that is not UTF-8
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
         self._queue, self._starting, self._adding, self._times = None, threading.Lock(), threading.Lock(), threading.local()
         try:
