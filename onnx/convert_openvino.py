@@ -26,6 +26,7 @@ from src.deploy.embedded_input import embed_input
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
 from src.files import check_output, temporary_prefix
+from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
 from src.runtime.network import fixed_size, import_openvino, last_line, shared_core
@@ -154,6 +155,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "(default: the two of data/, cropped, mirrored, darker and brighter, 20 in all)")
     parser.add_argument("--max-drop", type=float, help="int8: return groups of layers to float until the mattes of the "
                         f"calibration pictures differ by at most this on the mean (default: {MAX_DROP})")
+    add_max_pixels(parser)
     args = parser.parse_args(argv)
     for name in ("calib_dir", "max_drop"):
         if args.precision != "int8" and getattr(args, name) is not None:
@@ -167,6 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     if output_path.is_dir() or not output_path.suffix:
         output_path = output_path / f"{args.onnx_path.stem}.xml"
     check_output(output_path, "--output-path")
+    limit_pixels(args.max_pixels)
     int8 = args.precision == "int8"
     max_drop = None if not int8 else MAX_DROP if args.max_drop is None else args.max_drop
     pictures = calibration_pictures(args.calib_dir) if int8 else ()

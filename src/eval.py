@@ -25,6 +25,7 @@ from src.evaluation.predict import load_predictor
 from src.evaluation.report import compare_table, error_names, format_error, labels, write_comparison, write_report
 from src.evaluation.sheet import write_sheet
 from src.files import check_writable
+from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import REF_SIZE, STRIDE
 from src.script import run_script
 
@@ -97,6 +98,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     parser.add_argument("--limit", type=int, help="evaluate only the first N images of each data set")
     parser.add_argument("--output-dir", type=Path, default=Path("result"), help="where reports go (default: %(default)s)")
+    add_max_pixels(parser)
     args = parser.parse_args(argv)
     for name, least in (("limit", 1), ("sheet", 1), ("unknown_width", 1), ("bootstrap", 100)):
         value = getattr(args, name)
@@ -115,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     args = vars(parse_args(argv))
     ckpt_paths, folders, split = (args.pop(name) for name in ("ckpt_path", "data_dir", "split"))
     check_writable(args["output_dir"], "--output-dir")
+    limit_pixels(args.pop("max_pixels"))
     args["device"] = torch_device(args["device"])
     results = evaluate_files(ckpt_paths, [Source(folder) for folder in folders], split, **args)
     if is_table(results):

@@ -20,6 +20,7 @@ import torch
 
 from src.checkpoint import find_prune_info, load_backbone, load_model, torch_device
 from src.files import check_writable
+from src.media.picture_decoder import limit_pixels
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.script import run_script
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     recipe = make_recipe(args)
     folder = args.save_dir or (args.model_path.parent if args.model_path else Path("result"))
     check_writable(folder, "--save-dir")
+    limit_pixels(args.max_pixels)
     if args.background_dir is not None:
         check_writable(args.cache_dir, "--cache-dir")
     torch.manual_seed(args.seed)

@@ -1,6 +1,7 @@
 """eval.py against the published protocol written with torch, and as a user runs it."""
 import csv
 import json
+import os
 import shutil
 
 import cv2
@@ -104,12 +105,24 @@ def test_networks_see_pictures_at_the_size_asked_for(tiny_ckpt, tiny_xml, tmp_pa
         load_predictor(tiny_xml["static"], ref_size=256)
 
 
-def test_openvino_model_has_the_errors_of_its_checkpoint(tiny_xml, discs, tmp_path):
+def test_openvino_and_onnx_models_have_the_errors_of_their_checkpoint(tiny_xml, tiny_onnx, discs, tmp_path):
     ckpt_path, xml_path = tiny_xml["free"].with_name("tiny.ckpt"), tiny_xml["free"]
-    results = evaluate_files([ckpt_path, xml_path], discs, output_dir=tmp_path / "r")
-    assert results["free.xml"]["mse"] == pytest.approx(results["tiny"]["mse"], rel=1e-3) and results["tiny"]["mse"] > 0.01
-    with pytest.raises(ValueError, match="free.xml is an OpenVINO model"):
-        load_predictor(xml_path, ckpt_path.with_suffix(".json"))
+    results = evaluate_files([ckpt_path, xml_path, tiny_onnx["free"]], discs, output_dir=tmp_path / "r")
+    for name in ("free.xml", "free.onnx"):
+        assert results[name]["mse"] == pytest.approx(results["tiny"]["mse"], rel=1e-3) and results["tiny"]["mse"] > 0.01
+    for path, kind in ((xml_path, "OpenVINO"), (tiny_onnx["free"], "ONNX")):
+        with pytest.raises(ValueError, match=f"{path.name} is an {kind} model"):
+            load_predictor(path, ckpt_path.with_suffix(".json"))
+
+
+def test_names_that_are_no_text_come_through_an_evaluation(tiny_ckpt, discs, tmp_path, capsys):
+    for kind in ("fg", "alpha"):
+        (discs / "val" / kind / "0.png").rename(discs / "val" / kind / os.fsdecode(b"caf\xe9.png"))
+    options = ["--data-dir", str(discs), "--sheet", "2", "--output-dir", str(tmp_path)]
+    assert main(["--ckpt-path", str(tiny_ckpt), *options]) == 0
+    images = json.loads((tmp_path / "tiny_eval.json").read_text())["images"]
+    assert os.fsencode(images[1]["name"]) == b"caf\xe9.png"
+    assert "caf\\udce9.png" in (tmp_path / "tiny_eval.csv").read_text(encoding="utf-8")
 
 
 def test_openvino_model_is_enlarged_by_the_same_protocol(tiny_xml):

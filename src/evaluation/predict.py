@@ -34,7 +34,8 @@ def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = 
     if path.suffix not in (".xml", ".onnx"):
         return functools.partial(predict_alpha, load_model(path, prune_info, device), ref_size=ref_size or REF_SIZE)
     if prune_info is not None:
-        raise ValueError(f"{path} is a model for OpenVINO, which takes no pruning JSON: leave --prune-info out")
+        kind = "OpenVINO" if path.suffix == ".xml" else "ONNX"
+        raise ValueError(f"{path} is an {kind} model, which takes no pruning JSON: leave --prune-info out")
     from src.runtime.matting import Matting
 
     matting = Matting(path, ref_size=ref_size)

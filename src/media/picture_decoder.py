@@ -1,6 +1,7 @@
 """Picture files as Pillow holds them, and which of their pixels are transparent. No torch here."""
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import warnings
@@ -21,6 +22,12 @@ ORIENTATION = 0x0112
 ONE_PICTURE = ("MPO", "PSD", "ICO", "CUR", "ICNS", "DDS", "HEIF")
 # Formats in which an alpha of zeros means that there is none.
 PADDED = ("TGA", "BMP", "DIB", "ICO", "CUR", "DDS")
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Add `--max-pixels`, for `limit_pixels`."""
+    parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, metavar="N",
+                        help="refuse pictures of more pixels than this (default: %(default)s)")
 
 
 def limit_pixels(most: int) -> None:

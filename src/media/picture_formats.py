@@ -16,6 +16,8 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "J
            "DCX", "SGI", "QOI", "PSD", "DDS", "SUN", "MSP", "XBM", "XPM")
 # Without a mark of its own at the beginning: only where the name says so.
 UNMARKED = ("TGA",)
+# Pictures of floating-point numbers, whose white nobody knows.
+FLOATS = {".pfm"}
 HEIF_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")
 HEIF_NEEDS = "needs pillow-heif: pip install pillow-heif"
 # Of Windows and macOS, beside what begins with a dot.
@@ -36,7 +38,7 @@ def reads_heif() -> bool:
 def image_suffixes() -> frozenset[str]:
     """Return the endings of pictures that Pillow reads here, in lower case; `.heic` and its kin too if pillow-heif is."""
     known = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS + UNMARKED}
-    return frozenset(known | set(HEIF_SUFFIXES if reads_heif() else ()))
+    return frozenset(known - FLOATS | set(HEIF_SUFFIXES if reads_heif() else ()))
 
 
 def formats_for(path: Path) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from src.console import note, printable
-from src.media.colour_profile import base_mode, to_srgb
+from src.media.colour_profile import base_mode, profile_of, to_srgb
 from src.media.foreground import Colour, mix
 from src.media.picture_decoder import Decoded, decode, is_deep, levels_of, opacity_of
 from src.media.strips import strips
@@ -56,7 +56,7 @@ def _profile(path: Path, decoded: Decoded) -> tuple[str, ImageCms.ImageCmsTransf
     # Pillow has no grey of 16 bits with alpha: it opens as RGBA.
     mode = "L" if decoded.raw.startswith("LA") else base_mode(decoded.picture.mode)
     try:
-        return to_srgb(decoded.picture.info.get("icc_profile") or None, mode)
+        return to_srgb(profile_of(decoded.picture), mode)
     except ValueError as error:
         note(f"{printable(path)}: its colour profile is left out: {error}")
         return to_srgb(None, mode)

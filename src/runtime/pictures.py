@@ -11,7 +11,7 @@ from src.console import complain, progress_bar, say
 from src.files import check_writable
 from src.media.compositing import KINDS, STILL_KINDS
 from src.media.foreground import METHODS
-from src.media.picture_decoder import MAX_PIXELS
+from src.media.picture_decoder import add_max_pixels
 from src.media.picture_results import FILE_FORMATS, PictureLook, result_paths
 from src.media.picture_writer import QUALITY
 from src.runtime.inputs import Inputs, result_folders
@@ -44,12 +44,6 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", type=int, metavar="1-100", help=f"of jpg and webp (default: {QUALITY})")
     parser.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are all there")
     add_max_pixels(parser)
-
-
-def add_max_pixels(parser: argparse.ArgumentParser) -> None:
-    """Add `--max-pixels`, for `src.media.picture_decoder.limit_pixels`."""
-    parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, metavar="N",
-                        help="refuse pictures of more pixels than this (default: %(default)s)")
 
 
 def check_quality(file_format: str, quality: int | None) -> int:

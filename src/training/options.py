@@ -7,6 +7,7 @@ from pathlib import Path
 
 from src.data.samples import CACHE_DIR
 from src.data.sources import HALVES, Source, as_sources, parse_source
+from src.media.picture_decoder import add_max_pixels
 from src.training.recipe import MODES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 
 # Numbers of the recipe: option, type, help.
@@ -109,6 +110,7 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
     parser.add_argument("--tensorboard", action="store_true", help="a log for TensorBoard too, in NAME_tensorboard")
     parser.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
     add_recipe_options(parser)
+    add_max_pixels(parser)
     args = parser.parse_args(argv)
     if (args.model_path is None) == (args.backbone is None):
         parser.error("give one of --model-path and --backbone")

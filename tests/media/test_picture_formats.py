@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from src.media import picture_formats
-from src.media.picture_formats import image_suffixes, is_animated, list_images
+from src.media.picture_formats import HEIF_SUFFIXES, image_suffixes, is_animated, list_images
 from src.media.picture_reader import read_image
+from tests.conftest import ROOT
 
 PICTURE = Image.fromarray(np.full((16, 24, 3), (200, 40, 90), np.uint8))
 WRITTEN = ("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "avif", "tif", "tiff", "gif", "bmp", "dib", "jp2", "j2k",
@@ -26,6 +27,13 @@ def test_what_pillow_reads_is_a_picture_of_a_folder_and_is_read(tmp_path: Path, 
     path, = list_images(tmp_path)
     image = read_image(path)
     assert image.shape[1] >= 24 and np.abs(image[8, 8].astype(int) - (200, 40, 90)).max() < 12
+
+
+def test_the_documentation_lists_the_endings() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    listed = text[text.index("Endings in folders"):text.index("if `pillow-heif`")]
+    found = {word for word in listed.replace("`", " ").split() if word.startswith(".")}
+    assert found - set(HEIF_SUFFIXES) == image_suffixes()
 
 
 def test_hidden_files_are_no_pictures_and_the_rest_is_named_with_its_reason(

@@ -150,6 +150,16 @@ def test_colours_mean_what_the_profile_says(tmp_path: Path, space: str, gamma: f
     assert off.mean() < 1.5 and np.abs(INSIDE - meant(INSIDE, space, gamma)).mean() > 3
 
 
+def test_a_camera_that_says_adobe_rgb_in_its_exif_alone_is_believed(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = 65535
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03", 2: b"0100"}
+    path = save(tmp_path / "a.jpg", Image.fromarray(INSIDE), exif=exif, quality=100, subsampling=0)
+    with Image.open(path) as file:
+        assert file.getexif().get_ifd(0xA005)[1] == "R03"
+    assert np.abs(read_image(path) - meant(INSIDE, "adobe", 563 / 256)).mean() < 1.5
+
+
 def test_the_profile_counts_for_transparent_grey_palette_and_16_bit_pictures_too(tmp_path: Path) -> None:
     colours, grey = matrix_profile(D50["adobe"], 2.2), matrix_profile([(0.9642, 1.0, 0.8249)], 1.4)
     rgba = Image.fromarray(INSIDE)
