@@ -66,7 +66,8 @@ def missing_path(word: str, page: Path) -> bool:
     if "/" in word:
         ours = (ROOT / path.parts[0]).exists() or path.suffix in TEXT_SUFFIXES
         return ours and not any(ROOT.glob(word)) and not any(page.parent.glob(word))
-    named = path.stem != path.name and path.suffix in TEXT_SUFFIXES | MODEL_SUFFIXES
+    # A list in a text file is the user's own, as a picture is.
+    named = path.suffix in TEXT_SUFFIXES - {".txt"} | MODEL_SUFFIXES or word.startswith("requirements")
     return named and "*" not in word and word not in files()
 
 
@@ -201,6 +202,7 @@ def test_options_come_from_the_scripts_themselves():
     ("See `scr/trainer.py` and `src/trainer.py: main`.", ["path scr/trainer.py"]),
     ("`pretrained/gone_*.xml`, `gone_modnet.ckpt`, `nothing.py`",
      ["path pretrained/gone_*.xml", "path gone_modnet.ckpt", "path nothing.py"]),
+    ("`requirements-no.txt`, `--list files.txt`, `--no-list`", ["path requirements-no.txt", "option --no-list"]),
     ("`result/X.ckpt`, `PORTRAITS/train`, `D/../weights/a.pth`, `X_epochN.ckpt`, `holiday/*.jpg`, `.md`", []),
     ("    python src/trainer.py --model-path result/X.ckpt --epochs 4\n", ["option src/trainer.py --epochs"]),
     ("    torchrun --nproc-per-node 2 src/trainer.py \\\n        --lr=1 --flr=2\n", ["option src/trainer.py --flr=2"]),
