@@ -22,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np
 
+from src.console import messages_held
 from src.deploy.embedded_input import embed_input
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
@@ -29,7 +30,15 @@ from src.files import check_output, temporary_prefix
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
-from src.runtime.network import fixed_size, import_openvino, last_line, shared_core
+from src.runtime.network import (
+    check_constants,
+    check_matte,
+    check_types,
+    fixed_size,
+    import_openvino,
+    last_line,
+    shared_core,
+)
 from src.script import run_script
 
 if TYPE_CHECKING:
@@ -47,16 +56,24 @@ MAX_DROP = 0.002
 
 
 def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision: str) -> tuple[float, float]:
-    """The difference of the IR from onnxruntime, both in float32, for a random picture of `size`, and what is allowed."""
+    """The difference of the IR from onnxruntime, both in float32, for a random picture of `size`, and what is allowed.
+
+    Raises `ValueError` or `NetworkError` naming the ONNX file if it gives no matte.
+    """
     import onnxruntime
 
     statistic, tolerance = {"max": np.max, "mean": np.mean}[TOLERANCES[precision][0]], TOLERANCES[precision][1]
     rng = np.random.default_rng(1)
     picture, noise = rng.integers(0, 256, (*size, 3), dtype=np.uint8), rng.uniform(-1, 1, (1, 3, *size))
     image = normalise(picture)[None]
-    session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
-    expected, moved = (session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})[0]
-                       for x in (image, image + ROUNDING[precision] * noise))
+    try:
+        with messages_held():
+            session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
+            expected, moved = (session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})[0]
+                               for x in (image, image + ROUNDING[precision] * noise))
+    except Exception as error:  # onnxruntime's are of no common kind
+        raise ValueError(f"{onnx_path} does not run in onnxruntime: {last_line(error)}") from None
+    check_matte(expected[0, 0], size, onnx_path)
     core = shared_core()
     model = core.read_model(str(xml_path))
     network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -73,10 +90,13 @@ def read_onnx(onnx_path: Path) -> Model:
         raise FileNotFoundError(f"no ONNX file at {onnx_path}")
     openvino = import_openvino()
     try:
-        onnx.checker.check_model(str(onnx_path))
-        return openvino.convert_model(str(onnx_path))
+        with messages_held():
+            onnx.checker.check_model(str(onnx_path))
+            network = openvino.convert_model(str(onnx_path))
     except Exception as error:  # protobuf, onnx and OpenVINO each have an exception of their own
         raise ValueError(f"{onnx_path} is not an ONNX file that OpenVINO converts: {last_line(error)}") from None
+    check_constants(network, onnx_path)
+    return network
 
 
 def move_pair(xml_path: Path, output_path: Path) -> None:
@@ -112,6 +132,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     check_conversion(output_path, precision, calibration, max_drop)
     network, in_float = read_onnx(onnx_path), []
     size = fixed_size(network, onnx_path) or FREE_SIZE
+    check_types(network, onnx_path, ("f32",))
     pair_columns(network)
     if precision == "int8":
         network, difference, in_float = quantise(network, calibration, max_drop=max_drop)

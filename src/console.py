@@ -4,7 +4,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -56,6 +57,33 @@ def note(text: str) -> None:
         if len(_NOTED) < _MOST_NOTED:
             _NOTED.add(text)
         complain(f"note: {text}")
+
+
+@contextlib.contextmanager
+def messages_held() -> Iterator[None]:
+    """Hold back what libraries write to stderr: shown at the end, or dropped if the block raises, which says it in one line.
+
+    For the loading of networks by the main thread: stderr is one for the whole process.
+    """
+    sys.stderr.flush()
+    try:
+        stderr = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        fine = False
+        try:
+            yield
+            fine = True
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            if fine and (said := held.read()):
+                complain(said.decode("utf-8", "backslashreplace").rstrip("\n"))
 
 
 def progress_bar(items: Iterable[Any] | None = None, *, hidden: bool = False, **settings: Any) -> tqdm:

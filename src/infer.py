@@ -27,14 +27,16 @@ from src.runtime.pictures import Job, add_output_options, check_quality, run_pic
 from src.script import run_script
 
 
-def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir: Path, skip_existing: bool = False) -> int:
+def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir: Path, skip_existing: bool = False,
+          name: object = "the network") -> int:
     """Write the results of pictures, or of those in folders or patterns, and say so; the exit status, 1 if any failed.
 
-    Raises `FileNotFoundError` or `ValueError` if there is nothing to do, or if the only picture cannot be read.
+    Raises `FileNotFoundError` or `ValueError` if there is nothing to do, or if the only picture cannot be read, and
+    `NetworkError` with the `name` of the model where it gives no matte.
     """
     def work(job: Job) -> str:
         picture = read_picture(job.picture)
-        paths = save_results(picture, predict_alpha(model, picture.over()), job.results, look)
+        paths = save_results(picture, predict_alpha(model, picture.over(), name=name), job.results, look)
         return f"{job.picture} -> {written(paths)}"
 
     return run_pictures(find_inputs(paths), work, look, output_dir=output_dir, skip_existing=skip_existing)
@@ -58,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     look = PictureLook(args.save, parse_backdrop(args.background), args.foreground, args.format,
                        check_quality(args.format, args.quality))
     model = load_model(args.ckpt_path, args.prune_info, torch_device(args.device))
-    return infer(model, args.input, look, output_dir=args.output_dir, skip_existing=args.skip_existing)
+    return infer(model, args.input, look, output_dir=args.output_dir, skip_existing=args.skip_existing,
+                 name=args.ckpt_path)
 
 
 if __name__ == "__main__":

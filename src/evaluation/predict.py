@@ -11,17 +11,23 @@ import torch
 from src.checkpoint import load_model
 from src.media.preprocess import REF_SIZE, to_alpha, to_input
 from src.models.modnet import MODNet
+from src.runtime.network import check_matte
 
 # A picture (H, W, 3) uint8 RGB to its alpha (H, W) float32 in [0, 1].
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @torch.inference_mode()
-def predict_alpha(model: MODNet, image: np.ndarray, *, ref_size: int = REF_SIZE) -> np.ndarray:
-    """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB; runs where the model's weights are."""
-    device = next(model.parameters()).device
-    _, _, matte = model(torch.from_numpy(to_input(image, ref_size)).to(device), inference=True)
-    return to_alpha(matte.float().cpu().numpy(), *image.shape[:2])
+def predict_alpha(model: MODNet, image: np.ndarray, *, ref_size: int = REF_SIZE,
+                  name: object = "the network") -> np.ndarray:
+    """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB; runs where the model's weights are.
+
+    Raises `NetworkError` with the `name` of the model for a matte that is none (`check_matte`).
+    """
+    batch = torch.from_numpy(to_input(image, ref_size)).to(next(model.parameters()).device)
+    matte = model(batch, inference=True)[2].float().cpu().numpy()
+    check_matte(matte[0, 0], batch.shape[2:], name)
+    return to_alpha(matte, *image.shape[:2])
 
 
 def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = "cpu",
@@ -32,7 +38,8 @@ def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = 
     `ValueError` naming the file.
     """
     if path.suffix not in (".xml", ".onnx"):
-        return functools.partial(predict_alpha, load_model(path, prune_info, device), ref_size=ref_size or REF_SIZE)
+        return functools.partial(predict_alpha, load_model(path, prune_info, device), ref_size=ref_size or REF_SIZE,
+                                 name=path)
     if prune_info is not None:
         kind = "OpenVINO" if path.suffix == ".xml" else "ONNX"
         raise ValueError(f"{path} is an {kind} model, which takes no pruning JSON: leave --prune-info out")

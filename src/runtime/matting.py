@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from src.console import messages_held
 from src.media.preprocess import to_alpha, to_byte_input, to_fixed_input, to_input
 from src.runtime.network import (
     InputKind,
     check_device,
+    check_matte,
     default_model,
     import_openvino,
     input_kind,
@@ -24,6 +26,7 @@ from src.runtime.network import (
     shared_core,
 )
 from src.runtime.requests import RequestPool
+from src.script import NetworkError
 
 if TYPE_CHECKING:
     from openvino import AsyncInferQueue, CompiledModel, InferRequest, Model
@@ -37,6 +40,7 @@ class Started(NamedTuple):
     matte: Future                       # of (h, w) float32, as large as the network's input, and milliseconds
     box: tuple[slice, slice]            # where the picture lies in it
     size: tuple[int, int]               # height and width of the picture
+    sides: tuple[int, int]              # height and width of what the network sees
 
 
 class Compiled(NamedTuple):
@@ -54,6 +58,10 @@ class Compiled(NamedTuple):
         if self.takes.size and image.shape[:2] != self.own_size:
             return to_fixed_input(image, *self.takes.size, as_bytes=self.takes.takes_bytes)
         return (to_byte_input if self.takes.takes_bytes else to_input)(image, self.takes.ref_size), WHOLE
+
+    def sides(self, batch: np.ndarray) -> tuple[int, int]:
+        """Return height and width of what `prepare` gave."""
+        return batch.shape[1:3] if self.takes.takes_bytes else batch.shape[2:]
 
 
 def _done(request: InferRequest, job: Future) -> None:
@@ -102,8 +110,9 @@ class Matting:
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
         self._queue, self._starting, self._adding, self._times = None, threading.Lock(), threading.Lock(), threading.local()
         try:
-            self.compiled = self._made(network, takes)
-        except RuntimeError as error:
+            with messages_held():
+                self.compiled = self._made(network, takes)
+        except (RuntimeError, MemoryError) as error:
             raise ValueError(f"{path} does not compile for device {device}: {last_line(error)}") from None
         # Milliseconds of all that `start` and `finish` did.
         self.total_ms = {"preprocess": 0.0, "infer": 0.0}
@@ -111,6 +120,9 @@ class Matting:
     def _made(self, network: Model, takes: InputKind, own_size: tuple[int, int] | None = None) -> Compiled:
         compiled = self._compile(network)
         return Compiled(compiled, RequestPool(compiled), takes, own_size)
+
+    def _failed(self, error: Exception, size: tuple[int, ...]) -> NetworkError:
+        return NetworkError(f"{self.path} fails on a picture of {size[1]}x{size[0]}: {last_line(error)}")
 
     @property
     def milliseconds(self) -> dict[str, float]:
@@ -123,24 +135,31 @@ class Matting:
         INT8 network by a third, one of floats by a twentieth. Pictures of other sizes are then fitted into it.
 
         No `start` may wait for its `finish`. Does nothing for a network of one size. Raises `ValueError` if the picture is
-        too thin.
+        too thin, `NetworkError` if the network is not free in size after all.
         """
         if self.compiled.takes.size and self.compiled.own_size in (None, (height, width)):
             return
         takes = self.compiled.takes._replace(size=None)
-        shape = self.compiled._replace(takes=takes).prepare(np.zeros((height, width, 3), np.uint8))[0].shape
-        network = self._read()
-        network.reshape(list(shape))
-        sides = shape[1:3] if takes.takes_bytes else shape[2:]
-        self.compiled, self._queue = self._made(network, takes._replace(size=sides), (height, width)), None
+        free = self.compiled._replace(takes=takes)
+        batch, network = free.prepare(np.zeros((height, width, 3), np.uint8))[0], self._read()
+        try:
+            network.reshape(list(batch.shape))
+            self.compiled = self._made(network, takes._replace(size=free.sides(batch)), (height, width))
+        except RuntimeError as error:
+            raise self._failed(error, (height, width)) from None
+        self._queue = None
 
     def alpha(self, image: np.ndarray) -> np.ndarray:
         """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another array, or if
-        the picture is too thin. May be called by several threads at once."""
+        the picture is too thin, `NetworkError` for a matte that is none. May be called by several threads at once."""
         compiled, times = self.compiled, [time.perf_counter()]
         batch, box = compiled.prepare(image)
         times.append(time.perf_counter())
-        matte = compiled.requests.infer(batch)
+        try:
+            matte = compiled.requests.infer(batch)
+        except RuntimeError as error:
+            raise self._failed(error, image.shape) from None
+        check_matte(matte[0, 0], compiled.sides(batch), self.path)
         times.append(time.perf_counter())
         alpha = to_alpha(matte[:, :, box[0], box[1]], *image.shape[:2], smooth=True)
         times.append(time.perf_counter())
@@ -156,7 +175,7 @@ class Matting:
         begin = time.perf_counter()
         batch, box = self.compiled.prepare(image)
         self._add("preprocess", 1000 * (time.perf_counter() - begin))
-        started = Started(Future(), box, image.shape[:2])
+        started = Started(Future(), box, image.shape[:2], self.compiled.sides(batch))
         # OpenVINO's queue looks twice for a request that is idle, and could find two.
         with self._starting:
             if self._queue is None:
@@ -178,12 +197,18 @@ class Matting:
             self.total_ms[name] += milliseconds
 
     def finish(self, started: Started) -> np.ndarray:
-        """Waits for an inference; its matte (h, w) float32, the picture's part of it, at the network's size."""
+        """Wait for an inference; its matte (h, w) float32, the picture's part of it, at the network's size.
+
+        Raises `NetworkError` for a matte that is none (`check_matte`).
+        """
         while True:
             try:
                 matte, milliseconds = started.matte.result(timeout=1)
                 self._add("infer", milliseconds)
-                return matte[started.box]
+                return check_matte(matte, started.sides, self.path)[started.box]
             except TimeoutError:
-                if self._queue.is_ready():
-                    self._queue.wait_all()  # raises what went wrong in an inference, which is then never done
+                try:
+                    if self._queue.is_ready():
+                        self._queue.wait_all()  # raises what went wrong in an inference, which is then never done
+                except RuntimeError as error:
+                    raise self._failed(error, started.size) from None

@@ -6,9 +6,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.media.preprocess import REF_SIZE
+import numpy as np
+
+from src.console import messages_held, shown
+from src.media.preprocess import MAX_NETWORK_PIXELS, REF_SIZE, STRIDE
 from src.runtime.metadata import INPUT_KIND, embedded_info
-from src.script import ROOT
+from src.script import ROOT, NetworkError
 
 if TYPE_CHECKING:
     from openvino import Core, Model
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
 MYRIAD_NEEDS = ("MYRIAD (NCS2) needs the OpenVINO 2022.3.1 archive, since no pip wheel ever had its plugin, and an "
                 "ONNX file made with export_onnx.py --static --opset 11, read or converted by that release itself")
 
+# The short side of a picture in a network of free size.
+REF_SIZES = range(STRIDE, 2049)
+# By how much quantisation and rounding may leave [0, 1].
+_SLACK = 0.5
+_FLOATS = ("f16", "f32", "f64")
 SHIPPED = tuple(ROOT / "pretrained" / f"pruned_modnet_{precision}.xml" for precision in ("int8", "fp16"))
 
 
@@ -51,16 +59,44 @@ def shared_core() -> Core:
 
 
 def read_network(core: Core, path: Path) -> Model:
-    """The network at `path`. Raises `FileNotFoundError` or `ValueError` naming the file if it cannot be read."""
+    """The network at `path`, its weights looked at. Raises `FileNotFoundError` or `ValueError` naming the file."""
     for part in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
         if not part.is_file():
             raise FileNotFoundError(f"no {'weights' if part != path else 'OpenVINO model'} at {part}")
     if path.suffix not in (".xml", ".onnx"):
         raise ValueError(f"model is {path}, expected a name that ends in .xml")
     try:
-        return core.read_model(str(path))
-    except RuntimeError as error:
+        with messages_held():
+            network = core.read_model(str(path))
+    except (RuntimeError, TypeError, MemoryError) as error:
         raise ValueError(f"{path} is not a model that OpenVINO reads: {last_line(error)}") from None
+    check_constants(network, path)
+    return network
+
+
+def check_constants(network: Model, path: Path) -> None:
+    """Raise `ValueError` naming `path` and a layer if a weight is not finite or a variance negative."""
+    for op in network.get_ops():
+        kind = op.get_type_name()
+        if kind == "Constant" and op.get_element_type().get_type_name() in _FLOATS and not np.isfinite(op.data).all():
+            raise ValueError(f"{path} holds weights that are not finite: {shown(op.get_friendly_name())}")
+        # The last input is the variance, a constant in every network that was trained.
+        if kind == "BatchNormInference" and np.any(np.less(getattr(op.input_value(4).get_node(), "data", 0), 0)):
+            raise ValueError(f"{path} holds a negative variance: {shown(op.get_friendly_name())}")
+
+
+def check_matte(matte: np.ndarray, sides: tuple[int, int], name: object) -> np.ndarray:
+    """Return the matte (h, w) of a network that saw a picture of `sides`. Raises `NetworkError` naming the network unless it
+    has that size and its numbers are finite and, but for rounding, from 0 to 1."""
+    if matte.shape != tuple(sides):
+        raise NetworkError(f"{name} gives a matte of {matte.shape[1]}x{matte.shape[0]} for a picture that it sees as "
+                           f"{sides[1]}x{sides[0]}")
+    low, high = float(matte.min()), float(matte.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise NetworkError(f"{name} gives a matte with values that are not finite")
+    if low < -_SLACK or high > 1 + _SLACK:
+        raise NetworkError(f"{name} gives a matte from {low:.3g} to {high:.3g}, expected numbers from 0 to 1")
+    return matte
 
 
 def fixed_size(network: Model, path: Path) -> tuple[int, int] | None:
@@ -75,9 +111,25 @@ def fixed_size(network: Model, path: Path) -> tuple[int, int] | None:
         for shape, channels in zip(shapes, (3, 1), strict=False))
     height_width = [[d.get_length() for d in list(shape)[2:] if d.is_static] for shape in shapes] if good else []
     if not good or height_width[0] and height_width[0] != height_width[1]:
-        raise ValueError(f"{path} is not a matting network: it has {', '.join(map(str, shapes))}, expected "
+        raise ValueError(f"{path} is not a matting network: it has {', '.join(map(str, shapes)) or 'no input'}, expected "
                          "an image [N,3,H,W] in and a matte [N,1,H,W] out")
-    return tuple(height_width[0]) or None
+    check_types(network, path, ("f32", "f16"))
+    return checked_sides(tuple(height_width[0]), path) if height_width[0] else None
+
+
+def check_types(network: Model, path: Path, image_types: tuple[str, ...]) -> None:
+    """Raise `ValueError` naming `path` unless the image is of one of `image_types` and the matte of floats."""
+    for name, port, allowed in (("image", network.inputs[0], image_types), ("matte", network.outputs[0], ("f32", "f16"))):
+        found = port.get_element_type().get_type_name()
+        if found not in allowed:
+            raise ValueError(f"{path}: its {name} is of type {found}, expected {' or '.join(allowed)}")
+
+
+def checked_sides(sides: tuple[int, int], path: Path) -> tuple[int, int]:
+    """Return height and width of a network's input. Raises `ValueError` for none, and for more than there is memory for."""
+    if not 0 < sides[0] * sides[1] <= MAX_NETWORK_PIXELS:
+        raise ValueError(f"{path} takes pictures of {sides[1]}x{sides[0]}, allowed are up to {MAX_NETWORK_PIXELS} pixels")
+    return sides
 
 
 class InputKind(NamedTuple):
@@ -96,14 +148,24 @@ def input_kind(network: Model, path: Path) -> InputKind:
         return InputKind(False, fixed_size(network, path), REF_SIZE)
     shapes = [port.partial_shape for port in (*network.inputs, *network.outputs)]
     good = (info.get("input") == INPUT_KIND and len(network.inputs) == len(network.outputs) == 1
-            and all(len(shape) == 4 for shape in shapes) and str(network.inputs[0].element_type) == "<Type: 'uint8_t'>"
+            and all(shape.rank.is_static and len(shape) == 4 for shape in shapes)
             and shapes[0][3] == 3 and shapes[1][1] == 1)
     if not good:
         raise ValueError(f"{path} is not a matting network: its metadata says input {info.get('input')!r} and it has "
                          f"{', '.join(map(str, shapes))}, expected {INPUT_KIND!r}, bytes [1,H,W,3] in and a matte out")
+    check_types(network, path, ("u8",))
     sides = list(shapes[0])[1:3]
     size = tuple(side.get_length() for side in sides) if all(side.is_static for side in sides) else None
-    return InputKind(True, size, int(info.get("ref_size", REF_SIZE)))
+    return InputKind(True, size and checked_sides(size, path), ref_size_of(info, path))
+
+
+def ref_size_of(info: dict[str, str], path: Path) -> int:
+    """Return the reference size that a network's metadata says. Raises `ValueError` naming `path` unless it can be."""
+    said = info.get("ref_size", str(REF_SIZE))
+    if not (said.isascii() and said.isdecimal() and len(said) < 6 and int(said) in REF_SIZES):
+        raise ValueError(f"{path} says ref_size {shown(said)!r}, allowed are whole numbers from {REF_SIZES[0]} to "
+                         f"{REF_SIZES[-1]}")
+    return int(said)
 
 
 def check_device(core: Core, device: str) -> None:
@@ -119,4 +181,4 @@ def check_device(core: Core, device: str) -> None:
 def last_line(error: Exception) -> str:
     """What OpenVINO says at the end of an exception of many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
+    return shown(lines[-1], most=200) if lines else type(error).__name__
