@@ -38,5 +38,7 @@ def save_results(picture: Picture, alpha: np.ndarray, paths: dict[str, Path], lo
     these. The picture's own alpha stays: see `rendered`. Raises what `write_picture` raises."""
     for kind, result in rendered(picture.image, alpha, list(paths), backdrop=look.backdrop, foreground=look.foreground,
                                  opacity=picture.opacity):
-        write_picture(paths[kind], result, quality=look.quality, dpi=picture.dpi)
+        # Of the composite the sheet is made too.
+        write_picture(paths[kind], result, quality=look.quality, dpi=picture.dpi,
+                      done_with=kind != "composite" or "sheet" not in paths)
     return list(paths.values())

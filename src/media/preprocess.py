@@ -42,11 +42,12 @@ def area_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     (top, bottom), (left, right) = _bins(picture.shape[0], height), _bins(picture.shape[1], width)
     most = (bottom - top).max() * (right - left).max()
     # 16 bits where a sum of bytes fits, for speed; else float32, which holds those of 65 thousand bytes exactly.
-    kind = np.uint16 if picture.dtype == np.uint8 and most < 256 else np.float32
+    by_rows, whole = (np.uint16 if picture.dtype == np.uint8 and count < 256 else np.float32
+                      for count in ((bottom - top).max(), most))
     # Rows first, then columns as rows of the transposed picture.
-    sums = _sum_rows(picture, top, bottom, kind)
+    sums = _sum_rows(picture, top, bottom, by_rows)
     if picture.shape[1] != width:
-        sums = cv2.transpose(_sum_rows(cv2.transpose(sums), left, right, kind))
+        sums = cv2.transpose(_sum_rows(cv2.transpose(sums), left, right, whole))
     sums = sums.astype(np.float32, copy=False)
     sums /= np.outer(np.float32(bottom - top), np.float32(np.repeat(right - left, picture[0, 0].size))).reshape(sums.shape)
     return sums
