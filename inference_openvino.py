@@ -33,7 +33,7 @@ from src.media.picture_formats import image_suffixes, is_animated
 from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
-from src.media.video_results import TEMPORAL, Look
+from src.media.video_results import TEMPORAL, Look, result_paths
 from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
@@ -149,7 +149,8 @@ def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
     return tuple(dict.fromkeys(kinds))
 
 
-def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Path, window: bool = False) -> int:
+def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Path, skip_existing: bool = False,
+                 window: bool = False) -> int:
     """Write the results of videos, one after the other; the exit status, 1 if one of several failed.
 
     Raises `ValueError` or `OSError` if a video that is alone cannot be read or written.
@@ -158,6 +159,9 @@ def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Pa
     for path, folder in result_folders(inputs.files, output_dir).items():
         try:
             with contextlib.closing(VideoReader(str(path))) as reader:
+                if skip_existing and all(file.is_file() for file in result_paths(reader, folder, look).values()):
+                    print(f"{path} left out: its results are there")
+                    continue
                 status = max(status, infer_video(matting, reader, look, output_dir=folder, window=window))
         except (ValueError, OSError) as error:
             if inputs.alone:
@@ -199,13 +203,13 @@ def main(argv: list[str] | None = None) -> int:
     matting = Matting(args.model_path, args.device, exact=not args.fast,
                       hint=args.hint or ("throughput" if moving else "latency"), threads=args.threads,
                       cache_dir=args.cache_dir)
-    output = {"output_dir": args.output_dir, "window": args.show}
+    output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "window": args.show}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:
-            return infer_video(matting, reader, videos, **output)
+            return infer_video(matting, reader, videos, output_dir=args.output_dir, window=args.show)
     status = 0
     if still:
-        status = infer_pictures(matting, inputs._replace(files=still), pictures, skip_existing=args.skip_existing, **output)
+        status = infer_pictures(matting, inputs._replace(files=still), pictures, **output)
     if moving:
         status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, **output))
     return status

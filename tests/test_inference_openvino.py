@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("openvino")
 
@@ -14,11 +15,11 @@ import src.runtime.network
 from inference_openvino import Matting, is_video, main, video_kinds, webcam_of
 from src.checkpoint import load_model
 from src.evaluation.predict import predict_alpha
-from src.media.picture_reader import read_image
+from src.media.picture_reader import read_image, read_picture
 from src.media.preprocess import to_alpha, to_byte_input, to_fixed_input
 from src.runtime.network import shared_core
 from src.script import run_script
-from tests.conftest import ROOT, run, write_noise
+from tests.conftest import ROOT, run, write_noise, write_video
 
 
 @pytest.fixture
@@ -206,3 +207,31 @@ def test_show_without_a_display_gets_one_line(
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert "--show needs a display" in error_of(capsys, "--model-path", tiny_xml["free"], "--show")
+
+
+def test_pictures_and_videos_of_several_folders_with_one_command_and_what_is_there_is_skipped(
+        tmp_path: Path, tiny_xml: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("av")
+    colours = np.random.default_rng(1).integers(0, 256, (64, 96, 4), dtype=np.uint8)
+    colours[..., 3] = 255
+    colours[:, 48:] = (0, 255, 0, 0)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(colours).save(tmp_path / "a" / "x.png", dpi=(300, 300))
+    Image.fromarray(colours[..., :3]).save(tmp_path / "b" / "x.jpg")
+    (tmp_path / "b" / "._x.jpg").touch()
+    write_video(tmp_path / "b" / "clip.mp4", [colours[..., :3]] * 2)
+    options = ["--model-path", str(tiny_xml["static"]), "--image-path", str(tmp_path / "a"), str(tmp_path / "b" / "*"),
+               "--save", "alpha", "composite", "--format", "jpg", "--output-dir", str(tmp_path / "out")]
+    assert main(options) == 0 and capsys.readouterr().err == ""
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert found == ["a/x_alpha.png", "a/x_composite.jpg", "b/x_alpha.png", "b/x_composite.jpg", "clip_alpha.mp4",
+                     "clip_composite.mp4", "clip_times.json"]
+    alpha, composite = (read_picture(tmp_path / "out" / "a" / f"x_{name}") for name in ("alpha.png", "composite.jpg"))
+    assert (alpha.image[:, 48:] == 0).all() and alpha.image[:, :48].any() and round(alpha.dpi[0]) == 300
+    assert (composite.image[:, 56:] > 250).all()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    assert main([*options, "--skip-existing"]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 pictures left out" in said and "clip.mp4 left out" in said
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}

@@ -90,7 +90,9 @@ def decode(path: Path) -> Decoded:
     except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
         why = HEIF_NEEDS if path.suffix.lower() in HEIF_SUFFIXES and not reads_heif() else error
         if isinstance(error, Image.DecompressionBombError):
-            why = f"{str(error).partition(',')[0]}; a higher --max-pixels takes it, with some 15 bytes of memory a pixel"
+            # Pillow's own sentence names twice the limit.
+            why = (f"{str(error).partition(' exceeds')[0]} is over the {Image.MAX_IMAGE_PIXELS} that are allowed: a higher "
+                   "--max-pixels takes it, with some 20 bytes of memory a pixel")
         raise ValueError(f"{path} is not a picture that can be read: {why}") from None
     mode = decoded.picture.mode
     # 32-bit whole numbers are 16-bit ones in PGM alone.

@@ -1,6 +1,7 @@
 """The files that a picture becomes: which, where, how encoded. No torch here."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,11 @@ def result_paths(stem: str, folder: Path, look: PictureLook) -> dict[str, Path]:
 
 def save_results(picture: Picture, alpha: np.ndarray, paths: dict[str, Path], look: PictureLook) -> list[Path]:
     """Write the results of a picture and its matte `alpha` (H, W) float32 in [0, 1] to `paths`, one for each kind; return
-    these. The picture's own alpha stays: see `rendered`. Raises what `write_picture` raises."""
+    these. The picture's own alpha stays: see `rendered`. Raises what `write_picture` raises, and `OSError` for a name that
+    the file system does not take; then nothing is written."""
+    for path in paths.values():
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
     for kind, result in rendered(picture.image, alpha, list(paths), backdrop=look.backdrop, foreground=look.foreground,
                                  opacity=picture.opacity):
         # Of the composite the sheet is made too.

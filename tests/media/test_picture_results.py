@@ -77,6 +77,14 @@ def test_a_full_disk_is_said_with_the_name_of_the_file() -> None:
             write_picture(Path("/dev/full"), IMAGE)
 
 
+def test_a_name_that_the_file_system_does_not_take_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    paths = result_paths("x" * 245, tmp_path, look())
+    assert len(paths["alpha"].name) == 255
+    with pytest.raises(OSError, match="File name too long"):
+        save_results(Picture(IMAGE, None, None), ALPHA, paths, look())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_picture_too_long_for_its_format_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a.webp cannot be written: a side of 16384 pixels, .webp holds 16383"):
         write_picture(tmp_path / "a.webp", np.zeros((1, 16384, 3), np.uint8))
