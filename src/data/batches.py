@@ -83,8 +83,9 @@ def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bo
     """Batches of `dataset`, in the order of `batches`; the processes stay from epoch to epoch."""
     # A process that loads uses one core: OpenCV's own threads would fight over the others.
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
-                      worker_init_fn=_one_thread)
+                      worker_init_fn=one_thread)
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
+    """Keep OpenCV to the one core of a loading process."""
     cv2.setNumThreads(0)

@@ -1,61 +1,81 @@
-"""Decoded training pictures in one file that all loading processes map into memory and share."""
+"""Packs data sets into WebDataset shards, for training from a network or on many machines:
+
+    python src/data/pack.py --data-dir people=2 portraits --shards 'shards/people-{000000..000099}.tar'
+
+writes tar files with `key.jpg` (or .webp, .png), `key.alpha.png` and `key.json` of every pair, which `src/trainer.py
+--data-dir 'shards/people-{000000..000099}.tar'` streams.
+"""
 from __future__ import annotations
 
-import json
-import mmap
-from collections.abc import Iterable
+import argparse
+import math
+import random
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
+# Not its own folder, whose files would be found before installed packages.
+sys.path[:1] = [str(Path(__file__).resolve().parent.parent.parent)]
 
-from src.files import moved_into_place, write_json
-
-
-class Sample(NamedTuple):
-    """What is kept of a pair: (H, W, 3) RGB, (H, W), and `foreground_colours` (n, 3) where wanted; uint8."""
-
-    image: np.ndarray
-    alpha: np.ndarray
-    colours: np.ndarray | None
+from src.console import say
+from src.data.layouts import Pair, check_pairs, find_pairs
+from src.data.shards import shard_names, write_shards
+from src.data.sources import Sources, as_sources, parse_source
+from src.files import check_writable
+from src.script import run_script
 
 
-def write_pack(path: Path, samples: Iterable[Sample]) -> None:
-    """Writes `samples` one after another to `path`, and where each lies to the .json beside it, in one move each."""
-    index, offset = [], 0
-    with moved_into_place(path) as temporary, temporary.open("wb") as file:
-        for sample in samples:
-            colours = -1 if sample.colours is None else len(sample.colours)
-            index.append([offset, *sample.alpha.shape, colours])
-            for part in sample:
-                if part is not None:
-                    offset += file.write(np.ascontiguousarray(part).data)
-    write_json(path.with_suffix(".json"), {"bytes": offset, "samples": index})
+def drawn(data: Sources, split: str, rng: random.Random) -> list[Pair]:
+    """Return the pairs of data sets, each as often as its weight says; of a fraction a random share."""
+    pairs: list[Pair] = []
+    for source in as_sources(data):
+        found = find_pairs(source.path, split)
+        whole = math.floor(source.weight)
+        pairs += found * whole + rng.sample(found, round((source.weight - whole) * len(found)))
+    return pairs
 
 
-class Pack:
-    """Samples of a file of `write_pack` by their number. Raises `OSError` or `ValueError` if it is not whole."""
+def pack(data: Sources, pattern: str, *, semantic_only: Sources = (), split: str = "train", seed: int = 0,
+         overwrite: bool = False) -> list[Path]:
+    """Write the pairs of `data`, and those of `semantic_only`, whose mattes are rough, in random order to shards.
 
-    def __init__(self, path: Path) -> None:
-        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if path.stat().st_size != said["bytes"]:
-            raise ValueError(f"{path} is not whole")
-        self.path, self.index = path, said["samples"]
-        self._data: np.ndarray | None = None
+    Raises `FileNotFoundError` or `ValueError` naming a folder or file, before anything is written, and for shards that are
+    there already unless `overwrite`.
+    """
+    rng = random.Random(seed)
+    fine, rough = (drawn(sources, split, rng) if sources else [] for sources in (data, semantic_only))
+    check_pairs(dict.fromkeys(fine + rough))
+    there = [name for name in shard_names(pattern) if Path(name).exists()]
+    if there and not overwrite:
+        raise ValueError(f"{there[0]} is there already: --overwrite replaces it")
+    check_writable(Path(pattern).parent, "--shards")
+    both = fine + rough
+    rng.shuffle(both)
+    return write_shards(both, pattern, rough=frozenset(rough))
 
-    def __len__(self) -> int:
-        return len(self.index)
 
-    def __getstate__(self) -> dict:
-        # A process that is handed a copy maps the file by itself.
-        return self.__dict__ | {"_data": None}
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", nargs="+", required=True, metavar="FOLDER[=WEIGHT]", help="data sets; the weight is "
+                        "how many times a set is written, fractions too")
+    parser.add_argument("--semantic-only-dir", nargs="+", default=[], metavar="FOLDER[=WEIGHT]",
+                        help="data sets whose mattes are rough masks")
+    parser.add_argument("--split", default="train", help="default: %(default)s")
+    parser.add_argument("--shards", required=True, metavar="PATTERN", help="names of the shards, such as "
+                        "'people-{000000..000099}.tar'")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the pairs (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace shards that are there")
+    return parser.parse_args(argv)
 
-    def __getitem__(self, number: int) -> Sample:
-        if self._data is None:
-            with self.path.open("rb") as file:
-                self._data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        start, height, width, colours = self.index[number]
-        ends = np.cumsum([start, 3 * height * width, height * width, 3 * max(0, colours)])
-        image, alpha, soft = (self._data[a:b] for a, b in zip(ends, ends[1:], strict=False))
-        return Sample(image.reshape(height, width, 3), alpha.reshape(height, width),
-                      None if colours < 0 else soft.reshape(-1, 3))
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    data, rough = ([parse_source(text) for text in texts] for texts in (args.data_dir, args.semantic_only_dir))
+    paths = pack(data, args.shards, semantic_only=rough, split=args.split, seed=args.seed, overwrite=args.overwrite)
+    size = sum(path.stat().st_size for path in paths)
+    say(f"{len(paths)} shards, {size / 1e6:.1f} MB: {args.shards}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

@@ -25,6 +25,13 @@ class Source(NamedTuple):
 Sources = Path | Sequence[Source]
 
 
+class Shards(NamedTuple):
+    """A data set in WebDataset shards, see `src.data.shards`."""
+
+    patterns: tuple[str, ...]
+    strict: bool = False                # whether a sample that cannot be used ends the training
+
+
 def parse_source(text: str) -> Source:
     """`FOLDER` or `FOLDER=WEIGHT`. Raises `ValueError` for a weight that is no number over 0."""
     folder, equals, said = text.rpartition("=")
@@ -77,6 +84,6 @@ def pairs_by_set(data: Sources, split: str = "val", *, half: str | None = None,
     return found
 
 
-def with_split(data: Sources, split: str = "val") -> list[Source]:
-    """The data sets that have folders of their own for `split`."""
-    return [source for source in as_sources(data) if has_split(source.path, split)]
+def with_split(data: Sources | Shards, split: str = "val") -> list[Source]:
+    """The data sets that have folders of their own for `split`; of shards none."""
+    return [] if isinstance(data, Shards) else [source for source in as_sources(data) if has_split(source.path, split)]

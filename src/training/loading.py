@@ -7,10 +7,12 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from src.console import note, printable
-from src.data.batches import Batches, make_loader
+from src.data.batches import Batches, make_loader, one_thread
+from src.data.crops import Crops, open_backgrounds
 from src.data.layouts import Pair, check_pairs, repeats
 from src.data.samples import CACHE_DIR, MattingDataset
-from src.data.sources import Sources, pairs_by_set, parse_source, with_split
+from src.data.shards import ShardDataset
+from src.data.sources import Shards, Sources, pairs_by_set, parse_source, with_split
 from src.training.distributed import rank, wait_for_all, world_size
 from src.training.recipe import Recipe
 
@@ -25,13 +27,15 @@ def folders_of(recipe: Recipe) -> dict:
     return paths | {"semantic_only_dir": None if rough is None else [parse_source(text) for text in rough]}
 
 
-def make_dataset(data_dir: Sources, recipe: Recipe, cache_dir: Path = CACHE_DIR,
-                 val_dir: Sources | None = None) -> MattingDataset:
+def make_dataset(data_dir: Sources | Shards, recipe: Recipe, cache_dir: Path = CACHE_DIR,
+                 val_dir: Sources | None = None) -> MattingDataset | ShardDataset:
     """The training samples that `recipe` asks for, after a look at every pair, those for validation too: of `val_dir`, or
     of the sets of `data_dir` that have some.
 
     Raises `FileNotFoundError` or `ValueError` naming a folder or file.
     """
+    if isinstance(data_dir, Shards):
+        return stream_shards(data_dir, recipe, val_dir)
     dataset = MattingDataset(data_dir, size=recipe.sizes[1], seed=recipe.seed, scale=recipe.scale, stretch=recipe.stretch,
                              aspect=recipe.aspect, composition_prob=recipe.composition_prob,
                              staging=recipe.staging, cache_dir=cache_dir, **folders_of(recipe))
@@ -44,6 +48,24 @@ def make_dataset(data_dir: Sources, recipe: Recipe, cache_dir: Path = CACHE_DIR,
     return dataset
 
 
+def stream_shards(shards: Shards, recipe: Recipe, val_dir: Sources | None) -> ShardDataset:
+    """The training samples that `recipe` asks for, of WebDataset shards, after a look at every pair for validation.
+
+    Raises `FileNotFoundError` or `ValueError` naming a file, a pattern, or an option that goes with folders.
+    """
+    if recipe.steps_per_epoch is None:
+        raise ValueError("shards are a stream without end: say with --steps-per-epoch how long an epoch is")
+    folders = folders_of(recipe)
+    for name in ("semantic_only_dir", "unlabeled_dir"):
+        if folders[name] is not None:
+            raise ValueError(f"--{name.replace('_', '-')} goes with folders: src/data/pack.py puts rough masks into shards")
+    check_pairs([], [pair for pairs in pairs_by_set(val_dir or []).values() for pair in pairs])
+    size = recipe.sizes[1]
+    backgrounds = open_backgrounds(folders["background_dir"], size, recipe.staging)
+    crops = Crops(size, recipe.scale, recipe.stretch, recipe.aspect, recipe.composition_prob, recipe.staging, backgrounds)
+    return ShardDataset(shards.patterns, crops, seed=recipe.seed, strict=shards.strict, rank=rank(), world=world_size())
+
+
 def name_repeats(pairs: Sequence[Pair], val: Sequence[Pair]) -> None:
     """Notes the pictures of `val` that are also among `pairs`, which are trained on."""
     found = repeats([pair.image for pair in pairs], [pair.image for pair in val])
@@ -54,15 +76,22 @@ def name_repeats(pairs: Sequence[Pair], val: Sequence[Pair]) -> None:
              f"{named}{more}")
 
 
-def make_batches(dataset: MattingDataset, recipe: Recipe) -> Batches:
-    """Which samples make which step; of this process its share."""
+def make_batches(dataset: MattingDataset | ShardDataset, recipe: Recipe) -> Batches:
+    """Which samples make which step; of this process its share. Of shards only how many."""
+    if isinstance(dataset, ShardDataset):
+        return Batches(recipe.batch_size, recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
+                       steps=recipe.steps_per_epoch, rank=rank(), world=world_size())
     return Batches(len(dataset), recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
                    steps=recipe.steps_per_epoch, rank=rank(), world=world_size(), parts=dataset.parts)
 
 
-def load_training(dataset: MattingDataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
+def load_training(dataset: MattingDataset | ShardDataset, batches: Batches, *, workers: int = 0,
+                  pin: bool = False) -> DataLoader:
     """The loader of `dataset`, whose foreground colours are estimated and, with `workers`, whose pictures are packed into
     one file before, both once for all, by one process."""
+    if isinstance(dataset, ShardDataset):
+        return DataLoader(dataset, batch_size=batches.batch_size, num_workers=workers, pin_memory=pin,
+                          worker_init_fn=one_thread)
     if rank() == 0:
         dataset.prepare(pack=workers > 0)
     wait_for_all()

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from src.checkpoint import save_model
 from src.data.batches import Batches
 from src.data.samples import CACHE_DIR
-from src.data.sources import Sources, as_sources, pairs_by_set, with_split
+from src.data.shards import ShardDataset
+from src.data.sources import Shards, Sources, as_sources, pairs_by_set, with_split
 from src.models.modnet import MODNet
 from src.training.distributed import rank
 from src.training.loading import load_training, make_batches, make_dataset
@@ -27,7 +28,7 @@ from src.training.validate import validate
 SCORES = ("val_mse", "val_semantic")
 
 
-def train(model: MODNet, info: dict, data_dir: Sources, recipe: Recipe, *, stem: Path, workers: int = 0,
+def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe, *, stem: Path, workers: int = 0,
           save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_dir: Sources | None = None,
           val_half: str | None = None, val_every: int = 1, val_limit: int | None = None, tensorboard: bool = False) -> Path:
     """Trains `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
@@ -68,6 +69,8 @@ def train(model: MODNet, info: dict, data_dir: Sources, recipe: Recipe, *, stem:
 
 def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, epoch: int) -> dict[str, float]:
     """One epoch; its row for the log: losses, steps so far, learning rate and speed."""
+    if isinstance(loader.dataset, ShardDataset):
+        loader.dataset.epoch = epoch
     batches.epoch, start, title = epoch, time.perf_counter(), f"epoch {epoch}/{recipe.epochs - 1}"
     try:
         losses = train_epoch(state, loader, batches, recipe, title=title)

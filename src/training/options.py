@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from src.data.samples import CACHE_DIR
-from src.data.sources import HALVES, Source, as_sources, parse_source
+from src.data.shards import is_shards
+from src.data.sources import HALVES, Shards, Source, as_sources, parse_source
 from src.media.picture_decoder import add_max_pixels
 from src.training.recipe import MODES, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 
@@ -86,6 +87,18 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
     return Recipe(**values | folders | pairs | {"epochs": args.epoch, "input_size": sizes})
 
 
+def parse_data(texts: list[str], *, strict: bool = False) -> Shards | list[Source]:
+    """The data sets, or shards, that `--data-dir` means. Raises `ValueError` for a mixture of both or a bad weight."""
+    if any(map(is_shards, texts)):
+        if not all(map(is_shards, texts)):
+            raise ValueError(f"--data-dir {' '.join(texts)} mixes shards and folders: src/data/pack.py "
+                             "makes shards of folders")
+        return Shards(tuple(texts), strict)
+    if strict:
+        raise ValueError("--strict goes with shards: of folders every pair is looked at before training")
+    return as_sources([parse_source(text) for text in texts])
+
+
 def parse_train_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:
     """The parsed command line. Raises `ValueError` for data sets with a bad weight or given twice."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,7 +108,10 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
     parser.add_argument("--save-dir", type=Path, help="where files go (default: the folder of the model, or result)")
     parser.add_argument("--name", help="stem of the files (default: that of the model, or modnet)")
     parser.add_argument("--data-dir", nargs="+", default=["data/PPM-100"], metavar="FOLDER[=WEIGHT]", help="data sets; "
-                        "the weight is how many times a set is drawn in an epoch, fractions too (default: data/PPM-100)")
+                        "the weight is how many times a set is drawn in an epoch, fractions too; or WebDataset shards, "
+                        "'people-{000..099}.tar' (default: data/PPM-100)")
+    parser.add_argument("--strict", action="store_true", help="end where a sample of shards cannot be used, instead of "
+                        "naming it and leaving it out")
     parser.add_argument("--val-dir", nargs="+", metavar="FOLDER", help="data sets whose val is validated on (default: "
                         "those of --data-dir that have one)")
     parser.add_argument("--val-half", choices=HALVES, help="validate on this half of val, and leave the other half for "
@@ -118,6 +134,6 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
         value = getattr(args, name)
         if value is not None and value < least:
             parser.error(f"--{name.replace('_', '-')} is {value}, allowed are whole numbers from {least}")
-    args.data_dir = as_sources([parse_source(text) for text in args.data_dir])
+    args.data_dir = parse_data(args.data_dir, strict=args.strict)
     args.val_dir = None if args.val_dir is None else as_sources([Source(Path(text)) for text in args.val_dir])
     return args

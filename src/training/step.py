@@ -112,7 +112,8 @@ def next_batch(batches: Iterator[Batch], device: torch.device) -> Batch:
     except (ValueError, OSError) as error:
         kind = next(kind for kind in (FileNotFoundError, OSError, ValueError) if isinstance(error, kind))
         raise kind(str(error).rpartition(f"\n{type(error).__name__}: ")[2].strip()) from None
-    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    return {key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for key, value in batch.items()}
 
 
 def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, recipe: Recipe, *, share: float,
@@ -128,7 +129,7 @@ def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, re
     for number in range(1, count + 1):
         batch = resize_batch(next_batch(micro_batches, state.device), recipe.size_at(state.step))
         n = len(batch["image"])
-        names += [names_of[index] for index in batch["index"].tolist()]
+        names += batch["name"] if "name" in batch else [names_of[index] for index in batch["index"].tolist()]
         with contextlib.nullcontext() if number == count else state.no_sync():
             losses = batch_losses(state, batch, recipe)
             losses["loss"] = torch.stack(list(losses.values())).sum()
@@ -149,7 +150,7 @@ def train_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe:
     Raises `ValueError` naming the files of a batch gone wrong.
     """
     set_modes(state.model, recipe, state.step)
-    names = [pair.image.name for pair in loader.dataset.pairs]
+    names = loader.dataset.picture_names()
     sums: dict[str, float] = {}
     iterator, bar = iter(loader), progress_bar(batches.groups(), desc=title, leave=False, hidden=batches.rank > 0)
     for group in bar:

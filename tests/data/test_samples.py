@@ -126,9 +126,9 @@ def test_rough_masks_are_mixed_in_marked_and_have_a_wide_trimap(discs, masks):
 @pytest.mark.parametrize("stretch", [1.0, 1.5])
 def test_a_composed_picture_keeps_the_foreground_and_loses_its_surroundings(discs, tmp_path, monkeypatch, stretch):
     # Without colour changes: the disc stays as it is, all round it is the green of the only background.
-    monkeypatch.setattr(samples, "jitter_colours", lambda image, rng: image)
+    monkeypatch.setattr("src.data.crops.jitter_colours", lambda image, rng: image)
     monkeypatch.setattr("src.data.composition.jitter_colours", lambda image, rng: image)
-    monkeypatch.setattr(samples, "degrade", lambda image, rng: image)
+    monkeypatch.setattr("src.data.crops.degrade", lambda image, rng: image)
     (tmp_path / "green").mkdir()
     cv2.imwrite(str(tmp_path / "green/g.png"), np.full((70, 70, 3), (0, 255, 0), np.uint8))
     dataset = MattingDataset(discs, size=64, background_dir=tmp_path / "green", composition_prob=1.0, stretch=stretch,

@@ -11,4 +11,4 @@ def test_a_recipe_becomes_the_batches_of_an_epoch(discs, tmp_path):
     loaded = list(load_training(dataset, batches))
     assert batches.steps == 3 and [tuple(batch["image"].shape) for batch in loaded] == [(2, 3, 64, 64)] * 6
     assert sum(batch["semantic_only"].sum().item() for batch in loaded) in range(4, 8)
-    assert dataset.scale == (1.2, 1.2) and len(list((tmp_path / "cache").glob("*.npy"))) == 5
+    assert dataset.crops.scale == (1.2, 1.2) and len(list((tmp_path / "cache").glob("*.npy"))) == 5

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from src.data import samples
-from src.data.pack import Pack, Sample, write_pack
+from src.data.decoded import Pack, Sample, write_pack
 from src.data.samples import MattingDataset
 
 
