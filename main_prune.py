@@ -28,6 +28,7 @@ from src.pruning.options import add_choice_options, make_choice
 from src.pruning.report import draw_widths, pruning_table
 from src.pruning.slicing import check_weights, inherit
 from src.pruning.stepwise import add_step_options, prune_stepwise, step_recipe
+from src.results import STEP_FILE, check_result, files_like, origin
 from src.script import run_script
 
 
@@ -38,6 +39,11 @@ class Pruned(NamedTuple):
     info: dict
     report: str
     dense: MODNetConfig
+
+
+def made_from(ckpt_path: Path, how: Choice, **settings: object) -> dict:
+    """Describe where a pruned network comes from: its checkpoint, how its widths are chosen, and the other settings."""
+    return origin([ckpt_path], {"choice": type(how).__name__, **asdict(how), **settings})
 
 
 def prune(ckpt_path: Path, how: Choice, *, criterion: str = "l1", data_dir: Path | None = None,
@@ -61,12 +67,19 @@ def prune(ckpt_path: Path, how: Choice, *, criterion: str = "l1", data_dir: Path
     before, after = complexity(dense), complexity(pruned)
     info = to_prune_info(chosen.config, ratio=chosen.ratio, threshold=chosen.threshold, **chosen.keys, criterion=criterion,
                          source=str(ckpt_path), weight_replace=weight_replace,
-                         counts={"before": before._asdict(), "after": after._asdict()})
+                         counts={"before": before._asdict(), "after": after._asdict()},
+                         origin=made_from(ckpt_path, how, criterion=criterion, data_dir=data_dir, seed=seed,
+                                          weight_replace=weight_replace))
     return Pruned(pruned, info, pruning_table(dense.config, chosen.config, before, after), dense.config)
 
 
-def save_pruned(pruned: Pruned, path: Path) -> None:
-    """Write the checkpoint `path`, and beside it the pruning JSON, the report (.md) and the widths (.png)."""
+def save_pruned(pruned: Pruned, path: Path, *, overwrite: bool = False) -> None:
+    """Write the checkpoint `path`, and beside it the pruning JSON, the report (.md) and the widths (.png).
+
+    Raises `ValueError` if that would overwrite the source, or without `overwrite` another result (`src/results.py`).
+    """
+    made = pruned.info["origin"]
+    check_result(path, made, inputs=[Path(source["path"]) for source in made["sources"]], overwrite=overwrite)
     save_model(pruned.model, path, pruned.info)
     write_text(path.with_suffix(".md"), pruned.report)
     draw_widths(pruned.dense, pruned.model.config, path.with_suffix(".png"))
@@ -90,13 +103,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="what scores a channel; taylor needs --data-dir (default: %(default)s)")
     parser.add_argument("--data-dir", type=Path, help="data set that criterion taylor looks at, and that --steps trains on")
     add_step_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace a result of that name which another source or "
+                        "other options made; the input is never overwritten")
     parser.add_argument("--save-dir", "--save_dir", type=Path, default=Path("result"), help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of a fresh initialisation (default: %(default)s)")
     parser.add_argument("--weight-replace", action=argparse.BooleanOptionalAction, default=True,
                         help="inherit the weights of the kept channels (default), or initialise afresh")
     parser.add_argument("--weight_replace", type=parse_bool, dest="weight_replace", default=argparse.SUPPRESS,
                         metavar="True|False", help="the published spelling of the same")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.resume and args.overwrite:
+        parser.error("--resume goes on with what is there, --overwrite replaces it: give one of them")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,14 +125,20 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError("--steps needs pictures to retrain on: give --data-dir")
     check_writable(args.save_dir, "--save-dir")
     path = args.save_dir / f"{pruned_stem(how, criterion=args.criterion, steps=args.steps)}.ckpt"
-    scoring = {"criterion": args.criterion, "data_dir": args.data_dir, "seed": args.seed}
+    stem, scoring = path.with_suffix(""), {"criterion": args.criterion, "data_dir": args.data_dir, "seed": args.seed}
+    by_steps = {"steps": args.steps, "training": asdict(recipe)} if args.steps else {}
+    made = made_from(args.ckpt_path, how, weight_replace=args.weight_replace, **scoring, **by_steps)
+    inputs = [given for given in (args.ckpt_path, args.prune_info) if given]
+    for result in [path, *files_like(stem, STEP_FILE)]:
+        check_result(result, made, inputs=inputs, overwrite=args.overwrite)
     pruned = prune(args.ckpt_path, how, weight_replace=args.weight_replace, prune_info=args.prune_info, **scoring)
     if args.steps:
+        info = {**pruned.info, "origin": made}
         model = prune_stepwise(load_model(args.ckpt_path, args.prune_info), pruned.model.config, args.data_dir,
-                               steps=args.steps, recipe=recipe, stem=path.with_suffix(""), info=pruned.info,
+                               steps=args.steps, recipe=recipe, stem=stem, info=info,
                                scores=functools.partial(score_model, **scoring), resume=args.resume)
-        pruned = pruned._replace(model=model, info={**pruned.info, "steps": args.steps, "training": asdict(recipe)})
-    save_pruned(pruned, path)
+        pruned = pruned._replace(model=model, info=info | by_steps)
+    save_pruned(pruned, path, overwrite=args.overwrite)
     print(f"{pruned.report}\n{path}")
     return 0
 

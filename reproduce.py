@@ -20,16 +20,18 @@ from pathlib import Path
 from src.checkpoint import torch_device
 from src.data.portraits.generate import generate_data_set
 from src.deploy.latency import available_devices, measure_latency
-from src.files import check_writable, write_json
+from src.files import check_writable, keep_inputs, write_json
 from src.paper.report import draw_comparison, write_markdown
 from src.paper.resumable import Steps
 from src.paper.retraining import retraining_table
 from src.paper.stages import evaluate_step, prune_step, retrain_step
 from src.pruning.choice import ByRatio, pruned_stem
+from src.results import beside
 from src.script import load_script, provenance, run_script
 from src.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent
+WRITTEN = ("report.json", "report.md", "compare.png")
 EPOCHS = {"pipeline": 12, "retraining": 1}
 GENERATED = {"train": 48, "val": 8, "seed": 0, "height": 384, "width": 320}
 
@@ -63,6 +65,7 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
 
     Raises `ValueError` or `FileNotFoundError` as the steps do.
     """
+    keep_inputs([output_dir / name for name in (*WRITTEN, Steps.FILE)], beside(ckpt_path))
     steps, how = Steps(output_dir), ByRatio(ratio, threshold)
     pruned = prune_step(steps, "prune", ckpt_path, output_dir / f"{pruned_stem(how)}.ckpt", how)
     retrained = retrain_step(steps, "retrain", pruned, data_dir, recipe, stem=output_dir / f"{pruned.stem}_retrained",

@@ -97,9 +97,11 @@ def prune(ckpt_path: Path, path: Path, *, search: bool = False) -> Path:
     import main_prune
 
     if not path.is_file():
+        # What a move of an earlier run left in that folder is replaced.
         options = ["--target-params", TARGETS["params"], "--target-macs", TARGETS["macs"], "--search"] if search else []
         subprocess.run([sys.executable, main_prune.__file__, "--ckpt-path", str(ckpt_path), "--save-dir",
-                        str(path.parent / path.stem), *map(str, options)], check=True, stdout=subprocess.DEVNULL)
+                        str(path.parent / path.stem), "--overwrite", *map(str, options)], check=True,
+                       stdout=subprocess.DEVNULL)
         made, = (path.parent / path.stem).glob("*.ckpt")
         for suffix in (".json", ".ckpt"):
             made.with_suffix(suffix).replace(path.with_suffix(suffix))

@@ -26,7 +26,7 @@ from src.console import messages_held
 from src.deploy.embedded_input import embed_input
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
-from src.files import check_output, temporary_prefix
+from src.files import check_output, keep_inputs, temporary_prefix
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
@@ -99,6 +99,15 @@ def read_onnx(onnx_path: Path) -> Model:
     return network
 
 
+def external_files(onnx_path: Path) -> list[Path]:
+    """List the files beside an ONNX file that hold weights of it."""
+    import onnx
+
+    tensors = onnx.load(str(onnx_path), load_external_data=False).graph.initializer
+    return [onnx_path.parent / entry.value for tensor in tensors for entry in tensor.external_data
+            if entry.key == "location"]
+
+
 def move_pair(xml_path: Path, output_path: Path) -> None:
     """Moves .xml and .bin into place, the .xml last: what a kill leaves has no .xml, so nothing half is ever loaded."""
     output_path.unlink(missing_ok=True)
@@ -131,6 +140,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     """
     check_conversion(output_path, precision, calibration, max_drop)
     network, in_float = read_onnx(onnx_path), []
+    keep_inputs([output_path, output_path.with_suffix(".bin")], [onnx_path, *external_files(onnx_path)])
     size = fixed_size(network, onnx_path) or FREE_SIZE
     check_types(network, onnx_path, ("f32",))
     pair_columns(network)

@@ -24,8 +24,9 @@ import torch
 
 from src.checkpoint import load_model
 from src.deploy.graph import MatteOnly, deploy
-from src.files import check_output, moved_into_place
+from src.files import check_output, keep_inputs, moved_into_place
 from src.models.config import STRIDE
+from src.results import beside
 from src.script import run_script
 
 TOLERANCE = 1e-4
@@ -88,6 +89,7 @@ def export_onnx(ckpt_path: Path, prune_info: Path | None = None, *, output_path:
     and for an opset or size that cannot be; nothing is written then. `graph` is one of `GRAPHS`.
     """
     check_export(output_path, opset, static_size)
+    keep_inputs([output_path], [*beside(ckpt_path), *([prune_info] if prune_info else [])])
     network = MatteOnly(load_model(ckpt_path, prune_info)).eval()
     written = deploy(network.model) if graph == "deploy" else network
     shape = (1, 3, *static_size) if static_size else TRACED_SIZE

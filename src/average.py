@@ -22,9 +22,10 @@ from src.checkpoint import find_prune_info, load_model, save_model
 from src.files import check_output
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.results import check_result, origin
 from src.script import run_script
 
-HISTORY = ("training", "average")
+HISTORY = ("training", "average", "origin")
 
 
 def average(models: Sequence[MODNet], shares: Sequence[float]) -> MODNet:
@@ -38,14 +39,15 @@ def average(models: Sequence[MODNet], shares: Sequence[float]) -> MODNet:
     return models[0]
 
 
-def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_path: Path, *, half: bool = False) -> None:
+def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_path: Path, *, half: bool = False,
+                  overwrite: bool = False) -> None:
     """Writes the average of checkpoints and its JSON: that of the first, `average` instead of `training`.
 
     Raises `FileNotFoundError` or `ValueError` for what cannot be read or is another network than the first; then nothing
-    is written.
+    is written. An output that is an input, or without `overwrite` another result, is refused (`src/results.py`).
     """
-    if output_path.resolve() in [path.resolve() for path in ckpt_paths]:
-        raise ValueError(f"--output-path {output_path} is one of --ckpt-path, it would be lost")
+    made = origin(ckpt_paths, {"weights": list(shares), "half": half})
+    check_result(output_path, made, inputs=ckpt_paths, overwrite=overwrite)
     models = [load_model(path) for path in ckpt_paths]
     for path, model in zip(ckpt_paths, models, strict=True):
         if model.config != models[0].config:
@@ -56,7 +58,7 @@ def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_pa
     members = [{"ckpt_path": str(path), "weight": share, **{key: info[key] for key in HISTORY if key in info}}
                for path, share, info in zip(ckpt_paths, shares, infos, strict=True)]
     kept = {key: value for key, value in infos[0].items() if key not in HISTORY}
-    save_model(average(models, shares), output_path, {**kept, "average": members}, half=half)
+    save_model(average(models, shares), output_path, {**kept, "average": members, "origin": made}, half=half)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -66,6 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="of each in the mean (default: all the same)")
     parser.add_argument("--output-path", type=Path, required=True, help="where the average goes, its JSON beside it")
     parser.add_argument("--half", action="store_true", help="write fp16")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that other members or weights made")
     args = parser.parse_args(argv)
     args.weights = args.weights or [1.0] * len(args.ckpt_path)
     if len(args.weights) != len(args.ckpt_path):
@@ -81,7 +84,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_output(args.output_path, "--output-path")
-    average_files(args.ckpt_path, args.weights, args.output_path, half=args.half)
+    average_files(args.ckpt_path, args.weights, args.output_path, half=args.half, overwrite=args.overwrite)
     print(f"average of {len(args.ckpt_path)}: {args.output_path}")
     return 0
 

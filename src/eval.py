@@ -24,9 +24,10 @@ from src.evaluation.metrics import METRICS
 from src.evaluation.predict import load_predictor
 from src.evaluation.report import compare_table, error_names, format_error, labels, write_comparison, write_report
 from src.evaluation.sheet import write_sheet
-from src.files import check_writable
+from src.files import check_writable, keep_inputs
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import REF_SIZE, STRIDE
+from src.results import beside
 from src.script import run_script
 
 REF_SIZES = range(256, 1025, STRIDE)
@@ -48,6 +49,11 @@ def evaluate_files(ckpt_paths: Sequence[Path], data_dir: Sources, split: str = "
     predictors = {name: load_predictor(path, prune_info, device=device, ref_size=ref_size)
                   for name, path in zip(names, ckpt_paths, strict=True)}
     pairs = pairs_by_set(data_dir, split, half=half, limit=limit)
+    reports = [output_dir / f"{name}_eval.json" for name in names] + [output_dir / "eval_table.json"]
+    sheet_path = output_dir / f"{names[0] if len(names) == 1 else 'eval'}_sheet.png"
+    keep_inputs([sheet_path, *(path.with_suffix(suffix) for path in reports for suffix in (".json", ".csv", ".md"))],
+                [*(file for path in (*ckpt_paths, *filter(None, [prune_info])) for file in beside(path)),
+                 *(file for own in pairs.values() for pair in own for file in pair if file)])
     by_set = {name: errors_of(predictors, own, metrics=metrics, unknown_width=unknown_width, title=f"eval {split} of {name}")
               for name, own in pairs.items()}
     results = {label: summarise_sets({name: found[label]["images"] for name, found in by_set.items()}) for label in names}
@@ -61,10 +67,9 @@ def evaluate_files(ckpt_paths: Sequence[Path], data_dir: Sources, split: str = "
     if is_table(results):
         write_comparison(results, setting, output_dir / "eval_table")
     if sheet is not None:
-        path = output_dir / f"{names[0] if len(names) == 1 else 'eval'}_sheet.png"
         every = [pair for own in pairs.values() for pair in own]
-        write_sheet(predictors, every, results, path, count=sheet, metric=metrics[0])
-        print(f"worst images: {path}")
+        write_sheet(predictors, every, results, sheet_path, count=sheet, metric=metrics[0])
+        print(f"worst images: {sheet_path}")
     return results
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -45,6 +45,19 @@ def check_output(path: Path, option: str) -> None:
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder, expected the name of a file")
     check_writable(path.parent, option)
+
+
+def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise `ValueError` naming an output that is one of the inputs, by a relative path, a link or any other name."""
+    def places(paths: Iterable[Path]) -> dict[tuple[int, int], Path]:
+        found = ((path, path.stat()) for path in paths if path.exists())
+        return {(stat.st_dev, stat.st_ino): path for path, stat in found}
+
+    given = places(inputs)
+    for place, output in places(outputs).items():
+        if place in given:
+            also = f" ({given[place]})" if str(given[place]) != str(output) else ""
+            raise ValueError(f"{output} is an input{also} and would be overwritten: choose another name or folder")
 
 
 def temporary_prefix(path: Path) -> str:

@@ -3,8 +3,8 @@
     python src/trainer.py --model-path result/X.ckpt --batch-size 2 --epoch 4
 
 writes, into the folder of the model, `X_epochN.ckpt` + `.json` every `--save-step` epochs, `X_best.ckpt` (lowest MSE on
-`val`), `X_log.jsonl` (a line an epoch), `X_curves.png` and `X_resume.pt`, from which `--resume` goes on. With several
-processes, each of which takes `--batch-size` images:
+`val`), `X_log.jsonl` (a line an epoch), `X_curves.png` and `X_resume.pt`, from which `--resume` goes on. A run that is there
+is replaced with `--overwrite` alone. With several processes, each of which takes `--batch-size` images:
 
     torchrun --nproc-per-node 2 src/trainer.py --model-path result/X.ckpt --batch-size 2 --epoch 4
 """
@@ -23,6 +23,7 @@ from src.files import check_writable
 from src.media.picture_decoder import limit_pixels
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.results import check_run, origin
 from src.script import run_script
 from src.training.distributed import join, leave
 from src.training.loop import train
@@ -30,13 +31,14 @@ from src.training.options import make_recipe, parse_train_args
 
 
 def start_model(model_path: Path | None, backbone: str | None) -> tuple[MODNet, dict]:
-    """The network to train and its pruning JSON: a checkpoint, or a dense network with an ImageNet encoder."""
+    """Load the network to train and its pruning JSON: a checkpoint, or a dense network with an ImageNet encoder."""
     if model_path is not None:
         model = load_model(model_path)
-        return model, find_prune_info(model_path, None) or to_prune_info(model.config)
+        return model, (find_prune_info(model_path, None) or to_prune_info(model.config)) | {"origin": origin([model_path])}
     model = MODNet()
     load_backbone(model, backbone)
-    return model, to_prune_info(model.config, source=backbone)
+    source = backbone if backbone == "imagenet" else Path(backbone)
+    return model, to_prune_info(model.config, source=backbone, origin=origin([source]))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,9 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     limit_pixels(args.max_pixels)
     if args.background_dir is not None:
         check_writable(args.cache_dir, "--cache-dir")
+    stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
+    inputs = [Path(given) for given in (args.model_path, args.backbone, args.teacher) if given]
+    check_run(stem, inputs=inputs, resume=args.resume, overwrite=args.overwrite)
     torch.manual_seed(args.seed)
     model, info = start_model(args.model_path, args.backbone)
-    stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
     device = join(torch_device(args.device))
     try:
         best = train(model.to(device), info, args.data_dir, recipe, stem=stem, workers=args.workers,

@@ -72,7 +72,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, members: l
     before = members[0].read_bytes()
     for paths, out, said in (([members[0], tmp_path / "other.ckpt"], "x.ckpt", "other.ckpt has other widths"),
                              ([members[0], tmp_path / "none.ckpt"], "x.ckpt", "none.ckpt"),
-                             ([members[0], members[1]], "m0.ckpt", "is one of --ckpt-path")):
+                             ([members[0], members[1]], "m0.ckpt", "m0.ckpt is an input")):
         argv = ["--ckpt-path", *map(str, paths), "--output-path", str(tmp_path / out)]
         assert run_script(lambda: main(argv)) == 2  # noqa: B023
         err = capsys.readouterr().err

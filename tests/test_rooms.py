@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "paper": {"models", "media", "data", "deploy", "runtime", "training", "evaluation", "pruning"},
 }
 # Files at the root of `src/` that rooms share, each with the rooms it needs itself.
-SHARED = {"files": set(), "state_file": set(), "console": set(), "script": set(), "checkpoint": {"models"},
-          "complexity": {"models"}}
+SHARED = {"files": set(), "results": set(), "state_file": set(), "console": set(), "script": set(),
+          "checkpoint": {"models"}, "complexity": {"models"}}
 WITHOUT_TORCH = ("media", "runtime")
 
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from src.files import write_json
+from src.files import keep_inputs, write_json
 from src.media.picture_formats import image_suffixes
+from src.results import beside, sha256
 
 
 def fingerprint(value: object) -> object:
@@ -20,7 +21,7 @@ def fingerprint(value: object) -> object:
         stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
         return hashlib.sha256(repr(stats).encode()).hexdigest()
     if isinstance(value, Path):
-        return hashlib.sha256(value.read_bytes()).hexdigest() if value.is_file() else str(value)
+        return sha256(value) if value.is_file() else str(value)
     if isinstance(value, list | tuple):
         return [fingerprint(part) for part in value]
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
@@ -29,9 +30,11 @@ def fingerprint(value: object) -> object:
 class Steps:
     """Named steps whose inputs and results are kept in `steps.json` in `folder`."""
 
+    FILE = "steps.json"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._path = folder / "steps.json"
+        self._path = folder / self.FILE
         self._done: dict[str, dict] = json.loads(self._path.read_text()) if self._path.is_file() else {}
 
     def run(self, name: str, work: Callable[[], dict | None], *, inputs: Sequence[object],
@@ -42,6 +45,8 @@ class Steps:
         if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
             print(f"{name}: already done", flush=True)
             return entry["result"]
+        given = [path for value in inputs if isinstance(value, Path) for path in beside(value)]
+        keep_inputs(outputs, given)
         print(f"{name} ...", flush=True)
         if entry.get("inputs") != marks:
             entry = {"inputs": marks, "begun": False}
@@ -53,6 +58,10 @@ class Steps:
         self._save()
         print(f"{name}: {self._done[name]['seconds']:.0f} s", flush=True)
         return result
+
+    def knows(self, name: str) -> bool:
+        """Whether a step of that name was begun in this folder before, with whatever inputs."""
+        return name in self._done
 
     def was_started(self, name: str) -> bool:
         """Inside `work`: whether the same step, with the same inputs, was begun earlier and not finished."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from src.data.layouts import has_split
-from src.files import write_atomically, write_json, write_text
+from src.files import keep_inputs, write_atomically, write_json, write_text
 from src.models.costs import macs
 from src.models.prune_info import from_prune_info, read_prune_info
 from src.paper.report import PAPER
@@ -16,6 +16,7 @@ from src.paper.resumable import Steps
 from src.paper.stages import ONLY_LAST, prune_step, retrain_step
 from src.pruning.budget import Budget
 from src.pruning.choice import ByBudget, ByRatio, BySearch, Choice
+from src.results import beside
 from src.script import provenance
 from src.training.recipe import MODES, Recipe
 
@@ -139,12 +140,13 @@ def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio
     """
     if not has_split(data_dir, "val"):
         raise ValueError(f"{data_dir} has no val/fg: the table needs pictures that were not trained on")
+    path, rows = output_dir / "retraining.md", []
+    keep_inputs([*beside(path), output_dir / Steps.FILE], beside(ckpt_path))
     steps = Steps(output_dir)
     networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold)
     setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
                "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds),
                "planned": len(networks) * len(MODES) * len(seeds), **provenance()}
-    path, rows = output_dir / "retraining.md", []
     for row in train_networks(steps, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit):
         rows.append(row)
         # After each run, since a table of many hours is worth reading before it is whole.

@@ -14,6 +14,7 @@ from src.evaluation.report import write_report
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
 from src.pruning.choice import Choice
+from src.results import check_run, origin
 from src.training.loop import train
 from src.training.recipe import Recipe
 
@@ -23,8 +24,11 @@ ONLY_LAST = 10 ** 9
 
 def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice) -> Path:
     """Prune a checkpoint into `path`, to the widths that `how` chooses."""
+    # What an earlier run in this folder wrote is this pipeline's own, whatever it was made from.
+    own = steps.knows(name)
+
     def work() -> None:
-        main_prune.save_pruned(main_prune.prune(ckpt_path, how), path)
+        main_prune.save_pruned(main_prune.prune(ckpt_path, how), path, overwrite=own)
 
     steps.run(name, work, inputs=[ckpt_path, how.name, how], outputs=[path, path.with_suffix(".json")])
     return path
@@ -37,10 +41,13 @@ def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recip
     judged = with_split(data_dir) if val_dir is None else as_sources(val_dir)
     path = Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
 
+    own = steps.knows(name)
+
     def work() -> None:
+        check_run(stem, inputs=[pruned], overwrite=own)
         torch.manual_seed(recipe.seed)
         model = load_model(pruned, device=device)
-        info = find_prune_info(pruned, None) or to_prune_info(model.config)
+        info = (find_prune_info(pruned, None) or to_prune_info(model.config)) | {"origin": origin([pruned])}
         going_on = steps.was_started(name) and Path(f"{stem}_resume.pt").is_file()
         train(model, info, data_dir, recipe, stem=stem, workers=workers, save_step=ONLY_LAST, resume=going_on,
               val_every=val_every, val_limit=val_limit, val_dir=judged)

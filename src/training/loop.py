@@ -15,6 +15,7 @@ from src.data.samples import CACHE_DIR
 from src.data.shards import ShardDataset
 from src.data.sources import Shards, Sources, as_sources, pairs_by_set, with_split
 from src.models.modnet import MODNet
+from src.results import source_of
 from src.training.distributed import rank
 from src.training.loading import load_training, make_batches, make_dataset
 from src.training.log import open_tensorboard, write_log, write_scalars
@@ -44,7 +45,8 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
     batches = make_batches(dataset, recipe)
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
     state_path = Path(f"{stem}_resume.pt")
-    log = restore(state_path, state, recipe) if resume else []
+    sources = source_of(info.get("origin"))
+    log = restore(state_path, state, recipe, sources=sources) if resume else []
     if recipe.mode == "scratch-b" and rank() == 0:
         print(f"scratch-b: {recipe.epochs} epochs")
     if recipe.semantic_training and rank() == 0:
@@ -59,7 +61,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
         if judged and (last or (epoch + 1) % val_every == 0):
             row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit, half=val_half)
         save_epoch(state.result, info, recipe, log, stem=stem, save=last or (epoch + 1) % save_step == 0)
-        save_train_state(state_path, state, recipe, log)
+        save_train_state(state_path, state, recipe, log, sources=sources)
         write_log(log, stem)
         if writer is not None:
             write_scalars(writer, row)

@@ -125,11 +125,14 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0, ... (default: a GPU if there is one)")
     parser.add_argument("--tensorboard", action="store_true", help="a log for TensorBoard too, in NAME_tensorboard")
     parser.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew where a run of that name is, and replace it")
     add_recipe_options(parser)
     add_max_pixels(parser)
     args = parser.parse_args(argv)
     if (args.model_path is None) == (args.backbone is None):
         parser.error("give one of --model-path and --backbone")
+    if args.resume and args.overwrite:
+        parser.error("--resume goes on with what is there, --overwrite replaces it: give one of them")
     for name, least in (("save_step", 1), ("val_every", 1), ("val_limit", 1), ("workers", 0)):
         value = getattr(args, name)
         if value is not None and value < least:

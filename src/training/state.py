@@ -85,14 +85,18 @@ def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainSta
                       None if recipe.ema is None else Ema(model, recipe.ema), teacher, frozen)
 
 
-def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[dict]) -> None:
-    """Writes what `restore` reads, in one move."""
+def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[dict], *,
+                     sources: list[str] | None = None) -> None:
+    """Write what `restore` reads, in one move; `sources` tell apart what the network started from (`source_of`)."""
     parts = {name: part.state_dict() for name, part in state.parts().items()}
-    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log}, path)
+    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log, "sources": sources}, path)
 
 
-def restore(path: Path, state: TrainState, recipe: Recipe) -> list[dict]:
-    """Puts back the state of an interrupted run; its log so far. Raises `ValueError` if it was another run."""
+def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None = None) -> list[dict]:
+    """Put back the state of an interrupted run; its log so far.
+
+    Raises `ValueError` if it was another run: of another recipe, or started from another checkpoint.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume: no {path}")
     saved = load_state(path)
@@ -102,6 +106,8 @@ def restore(path: Path, state: TrainState, recipe: Recipe) -> list[dict]:
             was = saved["recipe"].get(key, Recipe.__dataclass_fields__[key].default)
             if was != value:
                 raise ValueError(f"{key.replace('_', '-')} was {was}, now it is {value}")
+        if sources is not None and saved.get("sources") not in (None, sources):
+            raise ValueError("it started from another checkpoint")
         for name, part in state.parts().items():
             part.load_state_dict(saved[name])
         state.step = saved["step"]
