@@ -1,0 +1,1 @@
+"""Training data: data set layouts, samples, composition, augmentation and batches."""

@@ -1,4 +1,4 @@
-"""Random crops, colours, blur, noise and JPEG for training; uint8 in, uint8 out, OpenCV."""
+"""Augment training pictures by random crops, colours, blur, noise and JPEG; uint8 in, uint8 out."""
 from __future__ import annotations
 
 import functools
@@ -9,10 +9,10 @@ import numpy as np
 
 def random_window(height: int, width: int, rng: np.random.Generator, scale: tuple[float, float],
                   stretch: float = 1.0, aspect: tuple[float, float] = (1.0, 1.0)) -> tuple[slice, slice]:
-    """Rows and columns of a part of the picture: its side is the short side divided by a number from `scale` (both from
-    1), which is the same as a crop of a picture enlarged by that number. Along the longer side of the picture it is longer
-    by a factor between 1 and `stretch`, if the picture is. Then one side is cut so that width over height changes by a
-    number from `aspect`."""
+    """Choose the rows and columns of a random part of a picture: its side is the short side divided by a number from `scale`
+    (both from 1), which is the same as a crop of a picture enlarged by that number. Along the longer side of the picture it
+    is longer by a factor between 1 and `stretch`, if the picture is. Then one side is cut so that width over height changes
+    by a number from `aspect`."""
     short = max(1, round(min(height, width) / rng.uniform(*scale)))
     # Without `stretch` or `aspect` no number is drawn, so that recipes of before see the crops of before.
     long = min(max(height, width), round(short * rng.uniform(1, stretch))) if stretch > 1 else short
@@ -25,13 +25,13 @@ def random_window(height: int, width: int, rng: np.random.Generator, scale: tupl
 
 
 def resize_square(picture: np.ndarray, size: int) -> np.ndarray:
-    """A picture (h, w) or (h, w, C) uint8 to (`size`, `size`[, C])."""
+    """Resize a picture (h, w) or (h, w, C) uint8 to (`size`, `size`[, C])."""
     shrinks = min(picture.shape[:2]) > size
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def turn(image: np.ndarray, alpha: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (S, S, 3) and alpha (S, S) turned round the middle; what comes in at the corners is mirrored."""
+    """Rotate a picture (S, S, 3) and its alpha (S, S) round the middle; what comes in at the corners is mirrored."""
     size = alpha.shape[0]
     matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, 1.0)
     image, alpha = (cv2.warpAffine(x, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101) for x in (image, alpha))
@@ -39,7 +39,7 @@ def turn(image: np.ndarray, alpha: np.ndarray, degrees: float) -> tuple[np.ndarr
 
 
 def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random gain per channel, gamma, exposure and saturation, now and then grey; (H, W, 3) uint8 to uint8."""
+    """Change gain per channel, gamma, exposure and saturation at random, now and then to grey; (H, W, 3) uint8 to uint8."""
     x = np.arange(256, dtype=np.float32) / 255
     gamma, gain, lift = rng.uniform(0.7, 1.4), rng.uniform(0.85, 1.15, 3), rng.uniform(-0.08, 0.08)
     table = np.clip((x[:, None] ** gamma) * gain * rng.uniform(0.8, 1.2) + lift, 0, 1)
@@ -51,13 +51,13 @@ def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @functools.cache
 def _noise_tile(side: int = 1024) -> np.ndarray:
-    """Normal noise of deviation 32, int16: drawn once, since drawing it for each sample would cost more than the rest."""
+    """Draw normal noise of deviation 32, int16, once: drawing it for each sample would cost more than the rest."""
     noise = np.random.default_rng(0).standard_normal((side, side, 3), dtype=np.float32)
     return np.rint(32 * noise).astype(np.int16)
 
 
 def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds normal noise of `deviation` grey levels to (H, W, 3) uint8, H and W at most 1024."""
+    """Add normal noise of `deviation` grey levels to (H, W, 3) uint8, H and W at most 1024."""
     tile = _noise_tile()
     top, left = (int(rng.integers(0, tile.shape[0] - side + 1)) for side in image.shape[:2])
     patch = tile[top:top + image.shape[0], left:left + image.shape[1]]
@@ -65,13 +65,13 @@ def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> 
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """(H, W, 3) uint8 as it looks after saving as JPEG."""
+    """Compress a picture (H, W, 3) uint8 as JPEG and read it back."""
     # Channel order does not matter as long as both ways agree.
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
 
 def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each now and then: blur, noise, JPEG, what cameras and web pages do to a picture; (H, W, 3) uint8 to uint8."""
+    """Apply, each by chance, blur, noise and JPEG, as cameras and web pages do; (H, W, 3) uint8 to uint8."""
     if rng.random() < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2))
     if rng.random() < 0.15 and max(image.shape) <= _noise_tile().shape[0]:

@@ -1,4 +1,4 @@
-"""Which samples make which training step, for any epoch, process and number of micro-batches."""
+"""Choose which samples make which training step, for any epoch, process and number of micro-batches."""
 from __future__ import annotations
 
 import functools
@@ -40,7 +40,7 @@ class Batches(Sampler[list[int]]):
         return torch.randperm(length, generator=torch.Generator().manual_seed(seed))
 
     def _draws(self, shuffle: int) -> torch.Tensor:
-        """Keys of a shuffle, part by part: each part is an endless line of passes through it, of which this is a piece."""
+        """Return the next keys of an endless line of shuffled passes through a part of the samples."""
         keys, first_index = [], 0
         for part, (count, draws) in enumerate(self.parts):
             start = shuffle * draws
@@ -56,7 +56,7 @@ class Batches(Sampler[list[int]]):
         return self._draws(number)[self._permutation(self.drawn, number)]
 
     def groups(self) -> list[list[int]]:
-        """Keys of each step of the epoch, of all processes together."""
+        """List the keys of each step of the epoch, of all processes together."""
         if not self.endless:
             keys = self._shuffle(self.epoch).tolist()
         else:
@@ -67,7 +67,7 @@ class Batches(Sampler[list[int]]):
         return [keys[i * self.group_size:(i + 1) * self.group_size] for i in range(self.steps)]
 
     def micro_batches(self, group: list[int]) -> list[list[int]]:
-        """The part of a group that this process works on, in pieces of at most `batch_size`."""
+        """Return the part of a group that this process works on, in pieces of at most `batch_size`."""
         mine = group[self.rank::self.world]
         return [mine[i:i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
 
@@ -80,7 +80,7 @@ class Batches(Sampler[list[int]]):
 
 
 def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
-    """Batches of `dataset`, in the order of `batches`; the processes stay from epoch to epoch."""
+    """Build the loader of `dataset`, in the order of `batches`; its processes stay from epoch to epoch."""
     # A process that loads uses one core: OpenCV's own threads would fight over the others.
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
                       worker_init_fn=one_thread)

@@ -1,4 +1,4 @@
-"""Foregrounds on other backgrounds: their colours without the old background in them, and the composition."""
+"""Put foregrounds on other backgrounds, with the colour of the old background taken out of them."""
 from __future__ import annotations
 
 import hashlib
@@ -19,7 +19,7 @@ THINGS = ("coco_", "flic_")
 
 
 def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours of the foreground where `alpha` is neither 0 nor 255, in order of rows: (n, 3) uint8.
+    """Estimate the colours of the foreground where `alpha` is neither 0 nor 255, in order of rows: (n, 3) uint8.
 
     Elsewhere the picture itself is the foreground, or there is none. `image` (H, W, 3) and `alpha` (H, W) are uint8.
     """
@@ -30,13 +30,14 @@ def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def file_key(paths: Iterable[Path], *more: object) -> str:
-    """A name that changes with the place, size or time of any file, and with `more`."""
+    """Compute a name that changes with the place, size or time of any file, and with `more`."""
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((stats, *more)).encode()).hexdigest()[:32]
 
 
 def cached_colours(paths: tuple[Path, Path], image: np.ndarray, alpha: np.ndarray, cache_dir: Path) -> np.ndarray:
-    """`foreground_colours` of the picture and alpha read from `paths`, from a file in `cache_dir` after the first time."""
+    """Return the `foreground_colours` of the picture and alpha read from `paths`, from a file in `cache_dir` after the first
+    time."""
     path = cache_dir / f"{file_key(paths, alpha.shape)}.npy"
     expected = int(((alpha > 0) & (alpha < 255)).sum())
     try:
@@ -51,7 +52,7 @@ def cached_colours(paths: tuple[Path, Path], image: np.ndarray, alpha: np.ndarra
 
 
 def put_on(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Foreground over background, both (H, W, 3) uint8, by alpha (H, W) uint8: F a + B (1 - a), rounded."""
+    """Compose a foreground over a background, both (H, W, 3) uint8, by alpha (H, W) uint8: F a + B (1 - a), rounded."""
     weight = (alpha.astype(np.float32) / 255)[..., None]
     mixed = background + weight * (foreground.astype(np.float32) - background)
     return np.rint(mixed).astype(np.uint8)
@@ -61,13 +62,14 @@ class Backgrounds:
     """Pictures of a folder, shrunk to what training needs and kept in memory from the first time on."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        """`size` is the side of training crops. Raises `FileNotFoundError`, or `ValueError` for an empty folder."""
+        """Find the pictures; `size` is the side of training crops. Raises `FileNotFoundError`, or `ValueError` for an empty
+        folder."""
         self.paths, self.size = find_images(folder), size
         self.things = [index for index, path in enumerate(self.paths) if path.name.startswith(THINGS)]
         self._cache: dict[int, np.ndarray] = {}
 
     def load(self, index: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
+        """Read a picture as (H, W, 3) uint8 RGB."""
         if index not in self._cache:
             image = read_image(self.paths[index])
             shrink = 1.5 * self.size / min(image.shape[:2])
@@ -78,13 +80,13 @@ class Backgrounds:
         return self._cache[index]
 
     def load_all(self) -> None:
-        """Reads every picture now, so that processes forked later share them."""
+        """Read every picture now, so that processes forked later share them."""
         for index in range(len(self.paths)):
             self.load(index)
 
     def draw(self, side: int, rng: np.random.Generator, *, things: bool = False) -> np.ndarray:
-        """A random part of a random picture, or of one of `things`, as (side, side, 3) uint8: mirrored, recoloured, out of
-        focus by chance."""
+        """Cut a random part of a random picture, or of one of `things`, as (side, side, 3) uint8: mirrored, recoloured, out
+        of focus by chance."""
         number = int(rng.integers(len(self.things if things else self.paths)))
         image = self.load(self.things[number] if things else number)
         rows, columns = random_window(*image.shape[:2], rng, (1.0, 2.5))

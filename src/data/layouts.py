@@ -1,4 +1,4 @@
-"""Data sets on disk: which picture goes with which alpha."""
+"""Find the pairs of picture and alpha of a data set on disk."""
 from __future__ import annotations
 
 import functools
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 
 def split_layouts(split: str) -> list[tuple[str, str]]:
-    """Picture and alpha folders of data sets that have one pair of folders for each split: ours, P3M-10k."""
+    """List the folders of pictures and alphas of data sets that have one pair of folders for each split: ours, P3M-10k."""
     p3m = "validation/P3M-500-P" if split == "val" else split
     return [(f"{split}/fg", f"{split}/alpha"), (f"{p3m}/blurred_image", f"{p3m}/mask")]
 
@@ -44,7 +44,7 @@ def _there(data_dir: Path, layouts: list[tuple[str, str]]) -> tuple[Path, Path] 
 
 
 def has_split(data_dir: Path, split: str) -> bool:
-    """Whether the data set has folders of its own for `split`."""
+    """Tell whether the data set has folders of its own for `split`."""
     return _there(data_dir, split_layouts(split)) is not None
 
 
@@ -58,7 +58,7 @@ def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def find_pairs(data_dir: Path, split: str) -> list[Pair]:
-    """The pairs of a split, matched by file name without suffix, sorted.
+    """Return the pairs of a split, matched by file name without suffix, sorted.
 
     Raises `FileNotFoundError` if there is no such data set, `ValueError` naming a file without partner or two of one name.
     """
@@ -77,7 +77,7 @@ def find_pairs(data_dir: Path, split: str) -> list[Pair]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Pictures directly in `folder`, sorted. Raises `FileNotFoundError`, or `ValueError` if there are none."""
+    """List the pictures directly in `folder`, sorted. Raises `FileNotFoundError`, or `ValueError` if there are none."""
     paths = list_images(folder)
     if not paths:
         raise ValueError(f"no pictures in {folder}")
@@ -85,8 +85,8 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes differ, or
-    the alpha's levels are not those of a matte."""
+    """Read a picture (H, W, 3) uint8 RGB and its alpha (H, W) float32 in [0, 1]. Raises `ValueError` if their sizes
+    differ."""
     image, alpha = read_image(pair.image), read_alpha(pair.alpha)
     if image.shape[:2] == alpha.shape[::-1]:
         # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it.
@@ -99,7 +99,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_levels(path: Path, alpha: np.ndarray) -> None:
-    """Raises `ValueError` for an alpha (H, W) that shows somebody, but nobody who is half there."""
+    """Raise `ValueError` for an alpha (H, W) that shows somebody, but nobody who is half there."""
     peak = alpha.max(initial=0)
     if 0 < peak < LEAST_PEAK:
         raise ValueError(f"{path} is nowhere over {255 * peak:.3g} of 255, but a matte is 0 for background and 255 for a "
@@ -107,7 +107,8 @@ def check_levels(path: Path, alpha: np.ndarray) -> None:
 
 
 def _sizes(path: Path) -> set[tuple[int, int]]:
-    """Sizes (width, height) that a picture may be read with, as stored and as its EXIF turns it; nothing is decoded."""
+    """Read the sizes (width, height) that a picture may be read with, as stored and as its EXIF turns it; nothing is
+    decoded."""
     try:
         with Image.open(path, formats=formats_for(path)) as file:
             turned = file.getexif().get(ORIENTATION, 1) >= 5
@@ -117,13 +118,13 @@ def _sizes(path: Path) -> set[tuple[int, int]]:
 
 
 def check_somebody(pair: Pair, alpha: np.ndarray) -> None:
-    """Raises `ValueError` for an alpha (H, W) that is black all over."""
+    """Raise `ValueError` for an alpha (H, W) that is black all over."""
     if not alpha.any():
         raise ValueError(f"{pair.alpha} is all black: nobody is in {pair.image}")
 
 
 def check_pair(pair: Pair, *, trained_on: bool) -> None:
-    """Raises `ValueError` naming a file whose header cannot be read, an alpha of another size, with colours or whose levels
+    """Raise `ValueError` naming a file whose header cannot be read, an alpha of another size, with colours or whose levels
     are not those of a matte; or, if it is `trained_on`, an alpha of one value."""
     sizes = _sizes(pair.image)
     if pair.alpha is None:
@@ -141,7 +142,7 @@ def check_pair(pair: Pair, *, trained_on: bool) -> None:
 
 
 def check_pairs(pairs: Iterable[Pair], others: Iterable[Pair] = ()) -> None:
-    """Looks at every alpha, and the header of every picture, before hours are spent on them; `others` are not trained on
+    """Check every pair before hours are spent on them, by headers alone where that is enough; `others` are not trained on
     and may show nobody.
 
     Raises `ValueError` with the first pair that does not fit, and how many more.
@@ -166,7 +167,8 @@ def _content(path: Path) -> bytes:
 
 
 def repeats(paths: Iterable[Path], others: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Files of `others` with the same content as one of `paths`, each with that; only files of equal size are read."""
+    """List the files of `others` with the same content as one of `paths`, each with that; only files of equal size are
+    read."""
     by_size: dict[int, list[Path]] = {}
     for path in paths:
         by_size.setdefault(path.stat().st_size, []).append(path)

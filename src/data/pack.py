@@ -1,4 +1,4 @@
-"""Packs data sets into WebDataset shards, for training from a network or on many machines:
+"""Pack data sets into WebDataset shards, for training from a network or on many machines:
 
     python src/data/pack.py --data-dir people=2 portraits --shards 'shards/people-{000000..000099}.tar'
 

@@ -1,4 +1,4 @@
-"""Pairs of picture and alpha on disk as training samples, decoded once."""
+"""Read pairs of picture and alpha on disk as training samples, decoded once."""
 from __future__ import annotations
 
 import functools
@@ -24,7 +24,7 @@ CACHE_DIR = Path("result/cache")
 
 
 def unlabeled(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A picture without alpha, as `read_pair` gives one with: its alpha is 0."""
+    """Read a picture without alpha as `read_pair` reads one with: its alpha is 0."""
     image = read_image(path)
     return image, np.zeros(image.shape[:2], np.float32)
 
@@ -44,7 +44,8 @@ class MattingDataset(Dataset):
                  aspect: tuple[float, float] = (1.0, 1.0), semantic_only_dir: Sources | None = None,
                  unlabeled_dir: Path | None = None, background_dir: Path | None = None, composition_prob: float = 0.5,
                  staging: Staging = PLAIN, cache_dir: Path = CACHE_DIR) -> None:
-        """Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a lonely file."""
+        """Find the pictures. Raises `FileNotFoundError` or `ValueError` naming a folder that is not there or empty, or a
+        lonely file."""
         self.pairs: list[Pair] = []
         # Number of samples and weight of each data set, in order.
         self.parts: list[tuple[int, float]] = []
@@ -77,7 +78,7 @@ class MattingDataset(Dataset):
         return [pair.image.name for pair in self.pairs]
 
     def prepare(self, *, pack: bool = False) -> None:
-        """Estimates the foreground colours that composition will need, once for all; with `pack` decodes every picture into
+        """Estimate the foreground colours that composition will need, once for all; with `pack` decode every picture into
         one file in the cache folder, from which all loading processes read, and every background before they are forked."""
         if pack and self._pack is None:
             self._pack = self._open_pack()
@@ -99,7 +100,7 @@ class MattingDataset(Dataset):
             return Pack(path)
 
     def load(self, index: int) -> Sample:
-        """Picture, alpha and foreground colours, uint8, shrunk to what training needs; decoded once."""
+        """Read a picture, its alpha and foreground colours, uint8, shrunk to what training needs; decoded once."""
         if self._pack is not None:
             return self._pack[index]
         if index in self._cache:

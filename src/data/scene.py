@@ -47,8 +47,8 @@ class Layer(NamedTuple):
 
 
 def make_layer(foreground: np.ndarray, alpha: np.ndarray, height: int, width: int) -> Layer:
-    """The layer of a foreground (h, w, 3) and alpha (h, w), uint8, resized; what lies beside the foreground does not
-    bleed into it, since colours are weighted before."""
+    """Resize a foreground (h, w, 3) and alpha (h, w), uint8, to a layer; what lies beside the foreground does not bleed into
+    it, since colours are weighted before."""
     weight = alpha.astype(np.float32) / 255
     shrinks = min(alpha.shape[0] / height, alpha.shape[1] / width) > 1
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -56,7 +56,7 @@ def make_layer(foreground: np.ndarray, alpha: np.ndarray, height: int, width: in
 
 
 def lay(room: np.ndarray, alpha: np.ndarray | None, layer: Layer, top: int, left: int) -> None:
-    """Lays a layer over `room` (S, S, 3), in place, what stands out is cut off; in `alpha` (S, S), if given, what is
+    """Lay a layer over `room` (S, S, 3), in place, what stands out is cut off; in `alpha` (S, S), if given, what is
     transparent there is multiplied by what is in the layer."""
     height, width = layer.alpha.shape
     rows = slice(max(0, top), max(0, min(room.shape[0], top + height)))
@@ -69,8 +69,8 @@ def lay(room: np.ndarray, alpha: np.ndarray | None, layer: Layer, top: int, left
 
 
 def visible_person(alpha: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a person in `alpha` (h, w) uint8; by chance without the lower part that a side of the picture
-    cuts, so that a smaller copy has no straight edge in the middle of a room."""
+    """Find the rows and columns of a person in `alpha` (h, w) uint8; by chance without the lower part that a side of the
+    picture cuts, so that a smaller copy has no straight edge in the middle of a room."""
     body = alpha > DUST
     if rng.random() < HIDE_PROB and body[-1].any():
         beside = np.flatnonzero(body[:, 0] | body[:, -1])
@@ -84,8 +84,8 @@ def visible_person(alpha: np.ndarray, rng: np.random.Generator) -> tuple[slice, 
 
 
 def offset(length: int, side: int, cuts: tuple[bool, bool], rng: np.random.Generator) -> int:
-    """Where something of `length` begins along a frame of `side`: within it, or over all of it if it is longer. An end
-    where it is cut already comes to the frame's edge; now and then an edge cuts off up to `CUT_MOST`."""
+    """Choose where something of `length` begins along a frame of `side`: within it, or over all of it if it is longer. An
+    end where it is cut already comes to the frame's edge; now and then an edge cuts off up to `CUT_MOST`."""
     low, high = sorted((0, side - length))
     first, last = cuts
     if first != last and length < side:
@@ -100,7 +100,7 @@ def offset(length: int, side: int, cuts: tuple[bool, bool], rng: np.random.Gener
 
 def add_person(room: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, own_alpha: np.ndarray, *,
                scale: tuple[float, float], rng: np.random.Generator) -> None:
-    """Lays a person over `room` (S, S, 3) and `alpha` (S, S), float32, in place: its longer side is a number from `scale`
+    """Lay a person over `room` (S, S, 3) and `alpha` (S, S), float32, in place: its longer side is a number from `scale`
     times S, its place chance. `foreground` (h, w, 3) and `own_alpha` (h, w) are the whole picture, uint8."""
     rows, columns = visible_person(own_alpha, rng)
     # Where `visible_person` left rows out, the person goes on as at an edge of the picture.
@@ -116,7 +116,7 @@ def add_person(room: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, own_
 
 
 def blob(side: int, rng: np.random.Generator) -> np.ndarray:
-    """A round shape with a wavy, soft outline, (side, side) uint8."""
+    """Draw a round shape with a wavy, soft outline, (side, side) uint8."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     radius = 0.38 + sum(rng.uniform(0, 0.1 / n) * np.cos(n * angles + rng.uniform(0, 2 * np.pi)) for n in (2, 3, 5))
     squeeze = rng.uniform(0.6, 1, 2)
@@ -126,7 +126,7 @@ def blob(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_thing(room: np.ndarray, backgrounds: Backgrounds, rng: np.random.Generator) -> None:
-    """Lays a part of a picture of things over `room` (S, S, 3) float32, in place: all of it, or a blob of it."""
+    """Lay a part of a picture of things over `room` (S, S, 3) float32, in place: all of it, or a blob of it."""
     side = max(2, round(rng.uniform(0.15, 0.6) * len(room)))
     thing = backgrounds.draw(side, rng, things=True)
     shape = np.full((side, side), 255, np.uint8) if rng.random() < 0.3 else blob(side, rng)
@@ -136,7 +136,7 @@ def add_thing(room: np.ndarray, backgrounds: Backgrounds, rng: np.random.Generat
 
 def compose(people: Sequence[tuple[np.ndarray, np.ndarray]], window: tuple[slice, slice], backgrounds: Backgrounds,
             staging: Staging, *, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A room with `people` in it, the last in front, as (size, size, 3) and (size, size) uint8.
+    """Compose a room with `people` in it, the last in front, as (size, size, 3) and (size, size) uint8.
 
     Each of them is a foreground (h, w, 3) and alpha (h, w), uint8. Where their size is not a matter of chance, the last
     one's `window` fills the room.

@@ -1,4 +1,4 @@
-"""Several data sets as one: their folders, how often each is drawn, and their pictures for validation."""
+"""Use several data sets as one: their folders, how often each is drawn, and their pictures for validation."""
 from __future__ import annotations
 
 import hashlib
@@ -33,7 +33,7 @@ class Shards(NamedTuple):
 
 
 def parse_source(text: str) -> Source:
-    """`FOLDER` or `FOLDER=WEIGHT`. Raises `ValueError` for a weight that is no number over 0."""
+    """Parse `FOLDER` or `FOLDER=WEIGHT`. Raises `ValueError` for a weight that is no number over 0."""
     folder, equals, said = text.rpartition("=")
     if not equals or Path(text).is_dir():
         return Source(Path(text))
@@ -47,7 +47,7 @@ def parse_source(text: str) -> Source:
 
 
 def as_sources(data: Sources) -> list[Source]:
-    """The data sets of `data`. Raises `ValueError` for a folder that is given twice."""
+    """Return the data sets of `data`. Raises `ValueError` for a folder that is given twice."""
     sources = [Source(data)] if isinstance(data, Path) else list(data)
     paths = [source.path.resolve() for source in sources]
     for number, path in enumerate(paths):
@@ -58,19 +58,19 @@ def as_sources(data: Sources) -> list[Source]:
 
 
 def half_of(stem: str) -> str:
-    """Which of `HALVES` a picture belongs to, by the first bit of the SHA-256 of its name without suffix: for ever the
+    """Tell which of `HALVES` a picture belongs to, by the first bit of the SHA-256 of its name without suffix: for ever the
     same, whatever else is in the set."""
     return HALVES[hashlib.sha256(os.fsencode(stem)).digest()[0] >> 7]
 
 
 def take_half(pairs: Sequence[Pair], half: str | None) -> list[Pair]:
-    """The pairs of one of `HALVES`, or all for `None`."""
+    """Return the pairs of one of `HALVES`, or all for `None`."""
     return [pair for pair in pairs if half is None or half_of(pair.image.stem) == half]
 
 
 def pairs_by_set(data: Sources, split: str = "val", *, half: str | None = None,
                  limit: int | None = None) -> dict[str, list[Pair]]:
-    """The pairs of a split of every data set by its name, of one half if asked, of each set the first `limit`.
+    """Return the pairs of a split of every data set by its name, of one half if asked, of each set the first `limit`.
 
     Raises what `find_pairs` raises, and `ValueError` for a half without pictures.
     """
@@ -85,5 +85,5 @@ def pairs_by_set(data: Sources, split: str = "val", *, half: str | None = None,
 
 
 def with_split(data: Sources | Shards, split: str = "val") -> list[Source]:
-    """The data sets that have folders of their own for `split`; of shards none."""
+    """Return the data sets that have folders of their own for `split`; of shards none."""
     return [] if isinstance(data, Shards) else [source for source in as_sources(data) if has_split(source.path, split)]

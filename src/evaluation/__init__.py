@@ -1,0 +1,1 @@
+"""Evaluation: errors between mattes, over data sets, as reports and sheets."""

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over pictures: how much an error, or the ratio of two, owes to which pictures were at hand.
+"""Compute bootstrap intervals over pictures: how much an error, or the ratio of two, depends on which pictures were at hand.
 
 The percentile bootstrap of Efron 1979: pictures are drawn anew with replacement, many times.
 """
@@ -14,7 +14,7 @@ PERCENTILES = (2.5, 97.5)
 
 @functools.lru_cache(maxsize=2)
 def draws(pictures: int, count: int, seed: int) -> np.ndarray:
-    """How often each of `pictures` is drawn in each of `count` samples of as many, (count, pictures) uint16."""
+    """Draw how often each of `pictures` is in each of `count` samples of as many, (count, pictures) uint16."""
     rng = np.random.default_rng(seed)
     return np.stack([np.bincount(rng.integers(0, pictures, pictures), minlength=pictures) for _ in range(count)]).astype(
         np.uint16)
@@ -29,7 +29,7 @@ def _sums(values: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, *, count: int, seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of the mean of `values` (N,), those that are NaN left out; `None` if all are."""
+    """Compute the 95 % interval of the mean of `values` (N,), those that are NaN left out; `None` if all are."""
     known = ~np.isnan(values)
     if not known.any():
         return None
@@ -39,8 +39,8 @@ def interval(values: np.ndarray, *, count: int, seed: int = 0) -> tuple[float, f
 
 
 def ratio(values: np.ndarray, base: np.ndarray, *, count: int, seed: int = 0) -> tuple[float, float, float] | None:
-    """Mean of `values` over mean of `base`, both (N,) of the same pictures, with its paired 95 % interval; `None` where
-    that is no number."""
+    """Compute the mean of `values` over mean of `base`, both (N,) of the same pictures, with its paired 95 % interval;
+    `None` where that is no number."""
     known = ~(np.isnan(values) | np.isnan(base))
     if not known.any() or not base[known].any():
         return None
@@ -54,8 +54,8 @@ def ratio(values: np.ndarray, base: np.ndarray, *, count: int, seed: int = 0) ->
 
 def uncertainty(rows: Sequence[Mapping], base: Sequence[Mapping] | None, names: Sequence[str], *, count: int,
                 seed: int = 0) -> dict[str, dict]:
-    """`{"intervals": {error: (low, high)}}`, and with the rows of a `base` on the same pictures also
-    `{"ratios": {error: (ratio, low, high)}}`."""
+    """Compute `{"intervals": {error: (low, high)}}`, and with the rows of a `base` on the same pictures also `{"ratios":
+    {error: (ratio, low, high)}}`."""
     said = {"intervals": {name: interval(_values(rows, name), count=count, seed=seed) for name in names}}
     if base is not None:
         said["ratios"] = {name: ratio(_values(rows, name), _values(base, name), count=count, seed=seed) for name in names}

@@ -25,7 +25,7 @@ _AHEAD = 2
 
 
 def read_ahead(pairs: Sequence[Pair]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What `read_pair` gives for each pair, in order; the next ones are decoded while the caller works."""
+    """Yield what `read_pair` gives for each pair, in order; the next ones are decoded while the caller works."""
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[Future] = deque()
         for pair in pairs:
@@ -38,8 +38,8 @@ def read_ahead(pairs: Sequence[Pair]) -> Iterator[tuple[np.ndarray, np.ndarray]]
 
 def matte_errors(pred_alpha: np.ndarray, true_alpha: np.ndarray, metrics: Sequence[str] = DEFAULT_METRICS, *,
                  region: np.ndarray | None = None) -> dict[str, float | None]:
-    """Each of `metrics` over the whole picture, then `<metric>_unknown` over `region` (H, W) bool if there is one; `None`
-    where a mean has no pixels."""
+    """Compute each of `metrics` over the whole picture, then `<metric>_unknown` over `region` (H, W) bool if there is one;
+    `None` where a mean has no pixels."""
     errors = {name: METRICS[name](pred_alpha, true_alpha) for name in metrics}
     if region is not None:
         within = {name: METRICS[name](pred_alpha, true_alpha, region=region) for name in metrics}
@@ -50,14 +50,14 @@ def matte_errors(pred_alpha: np.ndarray, true_alpha: np.ndarray, metrics: Sequen
 
 
 def summarise(rows: list[dict]) -> dict:
-    """Mean of each error over the images that have it, their number `n`, and the `images` themselves."""
+    """Average each error over the images that have it; return the means, their number `n`, and the `images` themselves."""
     columns = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0] if name not in ("name", "set")}
     means = {name: statistics.fmean(values) if values else None for name, values in columns.items()}
     return {**means, "n": len(rows), "images": rows}
 
 
 def summarise_sets(rows: Mapping[str, list[dict]]) -> dict:
-    """What `summarise` says of all rows, which are marked with their data set, and, of several, of each set as `sets`."""
+    """Summarise all rows, which are marked with their data set, and, of several, those of each set as `sets`."""
     if len(rows) == 1:
         return summarise(next(iter(rows.values())))
     whole = summarise([{"set": name, **row} for name, own in rows.items() for row in own])
@@ -66,8 +66,8 @@ def summarise_sets(rows: Mapping[str, list[dict]]) -> dict:
 
 
 def with_uncertainty(results: Mapping[str, dict], *, count: int, seed: int = 0) -> dict[str, dict]:
-    """The results with `intervals` of each error by `count` bootstrap samples, and `ratios` to the first of them, of all
-    pictures and of each data set. All are of the same pictures."""
+    """Return the results with `intervals` of each error by `count` bootstrap samples, and `ratios` to the first of them, of
+    all pictures and of each data set. All are of the same pictures."""
     first = next(iter(results))
     names = [name for name in results[first] if name not in NO_ERRORS]
 
@@ -86,7 +86,8 @@ def with_uncertainty(results: Mapping[str, dict], *, count: int, seed: int = 0) 
 
 def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metrics: Sequence[str] = DEFAULT_METRICS,
               unknown_width: int | None = None, title: str = "eval", progress: bool = True) -> dict[str, dict]:
-    """For each predictor what `summarise` says of its mattes of `pairs`, at their original size; each file is read once.
+    """Compute the errors of each predictor's mattes of `pairs`, at their original size, as `summarise` returns them; each
+    file is read once.
 
     `unknown_width` also measures within that many pixels of every pixel that is not fully 0 or 1 in the true alpha.
     Raises `ValueError` naming a pair that cannot be read or does not fit.
@@ -103,7 +104,7 @@ def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metri
 
 def evaluate(model: MODNet, data_dir: Path, split: str = "val", *, limit: int | None = None,
              progress: bool = True) -> dict:
-    """MSE and MAD of a model in eval mode: `{"mse", "mad", "n", "images": [{"name", "mse", "mad"}, ...]}`.
+    """Compute MSE and MAD of a model in eval mode: `{"mse", "mad", "n", "images": [{"name", "mse", "mad"}, ...]}`.
 
     Raises `ValueError` naming a pair that cannot be read or does not fit.
     """
@@ -111,6 +112,6 @@ def evaluate(model: MODNet, data_dir: Path, split: str = "val", *, limit: int | 
 
 
 def evaluate_pairs(model: MODNet, pairs: Sequence[Pair], *, title: str = "eval", progress: bool = True) -> dict:
-    """As `evaluate`, of the given pairs."""
+    """Evaluate as `evaluate` does, on the given pairs."""
     predictors = {"model": functools.partial(predict_alpha, model)}
     return errors_of(predictors, pairs, title=title, progress=progress)["model"]

@@ -1,4 +1,4 @@
-"""Errors between alpha mattes; pure functions.
+"""Compute errors between alpha mattes; pure functions.
 
 Mattes are (H, W) float32 in [0, 1]. `region`, a boolean (H, W), restricts a metric to some pixels, such as the unknown
 ones of a trimap; without one all pixels count. A mean over an empty region is NaN, a sum over it 0. SAD, Grad and Conn
@@ -38,23 +38,23 @@ def _mean(total: float, count: int) -> float:
 
 
 def mse(pred_alpha: np.ndarray, true_alpha: np.ndarray, *, region: np.ndarray | None = None) -> float:
-    """Mean squared error (Rhemann et al. 2009, not scaled; PaddleSeg `MSE`)."""
+    """Compute the mean squared error (Rhemann et al. 2009, not scaled; PaddleSeg `MSE`)."""
     return _mean(_norm(pred_alpha, true_alpha, cv2.NORM_L2SQR, region), _count(true_alpha, region))
 
 
 def mad(pred_alpha: np.ndarray, true_alpha: np.ndarray, *, region: np.ndarray | None = None) -> float:
-    """Mean absolute difference (not scaled; PaddleSeg `MAD`)."""
+    """Compute the mean absolute difference (not scaled; PaddleSeg `MAD`)."""
     return _mean(_norm(pred_alpha, true_alpha, cv2.NORM_L1, region), _count(true_alpha, region))
 
 
 def sad(pred_alpha: np.ndarray, true_alpha: np.ndarray, *, region: np.ndarray | None = None) -> float:
-    """Sum of absolute differences / 1000 (PaddleSeg `SAD`)."""
+    """Compute the sum of absolute differences / 1000 (PaddleSeg `SAD`)."""
     return _norm(pred_alpha, true_alpha, cv2.NORM_L1, region) / SUM_SCALE
 
 
 def gradient_kernels() -> tuple[np.ndarray, np.ndarray]:
-    """A Gaussian of sigma 1.4 and its derivative, cut where it falls under 0.01, each of L2 norm 1; their outer product
-    is the 9x9 filter of PaddleSeg and RobustVideoMatting."""
+    """Return a Gaussian of sigma 1.4 and its derivative, cut where it falls under 0.01, each of L2 norm 1; their outer
+    product is the 9x9 filter of PaddleSeg and RobustVideoMatting."""
     half = math.ceil(GRAD_SIGMA * math.sqrt(-2 * math.log(math.sqrt(2 * math.pi) * GRAD_SIGMA * GRAD_EPSILON)))
     x = np.arange(-half, half + 1)
     gauss = np.exp(-np.square(x) / (2 * GRAD_SIGMA ** 2))
@@ -71,8 +71,8 @@ def _gradient(alpha: np.ndarray) -> np.ndarray:
 
 
 def grad(pred_alpha: np.ndarray, true_alpha: np.ndarray, *, region: np.ndarray | None = None) -> float:
-    """Sum of squared differences of gradient magnitudes / 1000, Gaussian derivative of sigma 1.4, borders repeated
-    (PaddleSeg `Grad`; RobustVideoMatting's, but without stretching both mattes to [0, 1] first)."""
+    """Compute the sum of squared differences of gradient magnitudes / 1000, Gaussian derivative of sigma 1.4, borders
+    repeated (PaddleSeg `Grad`; RobustVideoMatting's, but without stretching both mattes to [0, 1] first)."""
     return _norm(_gradient(pred_alpha), _gradient(true_alpha), cv2.NORM_L2SQR, region) / SUM_SCALE
 
 
@@ -83,7 +83,7 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def connected_level(pred_alpha: np.ndarray, true_alpha: np.ndarray) -> np.ndarray:
-    """The highest of 0, 0.1, ..., 1 up to which a pixel stays, step after step, in the largest 4-connected region where
+    """Find the highest of 0, 0.1, ..., 1 up to which a pixel stays, step after step, in the largest 4-connected region where
     both mattes reach that level: l of Rhemann et al. 2009; (H, W) float32."""
     both = np.minimum(pred_alpha, true_alpha)
     level, inside = np.zeros(both.shape, np.float32), np.ones(both.shape, bool)
@@ -94,15 +94,16 @@ def connected_level(pred_alpha: np.ndarray, true_alpha: np.ndarray) -> np.ndarra
 
 
 def conn(pred_alpha: np.ndarray, true_alpha: np.ndarray, *, region: np.ndarray | None = None) -> float:
-    """Connectivity error / 1000: step 0.1, theta 0.15 (PaddleSeg `Conn`, RobustVideoMatting `MetricCONN`)."""
+    """Compute the connectivity error / 1000: step 0.1, theta 0.15 (PaddleSeg `Conn`, RobustVideoMatting `MetricCONN`)."""
     level = connected_level(pred_alpha, true_alpha)
     phis = (1 - np.where(alpha - level >= CONN_THETA, alpha - level, 0) for alpha in (pred_alpha, true_alpha))
     return _norm(*phis, cv2.NORM_L1, region) / SUM_SCALE
 
 
 def dtssd(pred_alphas: np.ndarray, true_alphas: np.ndarray) -> float:
-    """Error of the change from frame to frame of a video, mattes (T, H, W) in [0, 1], T >= 2: the root of the mean squared
-    difference of the changes, x 100, mean over the T - 1 steps (Erofeev et al. 2015; scale of RobustVideoMatting).
+    """Compute the error of the change from frame to frame of a video, mattes (T, H, W) in [0, 1], T >= 2: the root of the
+    mean squared difference of the changes, x 100, mean over the T - 1 steps (Erofeev et al. 2015; scale of
+    RobustVideoMatting).
 
     Raises `ValueError` if the shapes differ or there are under two frames.
     """

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: JSON, a row an image as CSV, and a table that compares checkpoints."""
+"""Write the reports of an evaluation: JSON, a row an image as CSV, and a table that compares checkpoints."""
 from __future__ import annotations
 
 import csv
@@ -16,7 +16,7 @@ DIGITS = {"mse": 6, "mad": 6, "sad": 3, "grad": 3, "conn": 3}
 
 
 def error_names(result: Mapping) -> list[str]:
-    """Names of the errors in what `summarise` returned."""
+    """List the names of the errors in what `summarise` returned."""
     return [name for name in result if name not in NO_ERRORS]
 
 
@@ -31,31 +31,31 @@ def _write_csv(rows: Sequence[Mapping], path: Path) -> None:
 
 
 def write_report(result: dict, path: Path) -> None:
-    """Writes `path` (.json, with command and versions) and the images as .csv beside it."""
+    """Write `path` (.json, with command and versions) and the images as .csv beside it."""
     write_json(path, {**result, **provenance()})
     _write_csv(result["images"], path.with_suffix(".csv"))
 
 
 def format_error(name: str, value: float | None) -> str:
-    """The error `name` with as many digits as its size wants; `-` for a mean without pixels."""
+    """Format the error `name` with as many digits as its size wants; `-` for a mean without pixels."""
     return "-" if value is None else f"{value:.{DIGITS[name.partition('_')[0]]}f}"
 
 
 def format_interval(name: str, value: float | None, bounds: Sequence[float] | None) -> str:
-    """The error, and its 95 % interval if there is one."""
+    """Format the error, and its 95 % interval if there is one."""
     return format_error(name, value) + (f" [{', '.join(format_error(name, x) for x in bounds)}]" if bounds else "")
 
 
 def parts(results: Mapping[str, Mapping]) -> dict[str, dict[str, Mapping]]:
-    """The results by data set, then of all pictures; of a single set, all alone."""
+    """Return the results by data set, then of all pictures; of a single set, all alone."""
     sets = next(iter(results.values())).get("sets", {})
     by_set = {name: {label: result["sets"][name] for label, result in results.items()} for name in sets}
     return by_set | {ALL: dict(results)}
 
 
 def compare_table(results: Mapping[str, Mapping]) -> str:
-    """Markdown: a line for each checkpoint and data set, the lowest error of its column in bold; then, if there are some,
-    the ratios to the first checkpoint."""
+    """Format a Markdown table: a line for each checkpoint and data set, the lowest error of its column in bold; then, if
+    there are some, the ratios to the first checkpoint."""
     names, by_set = error_names(next(iter(results.values()))), parts(results)
     several = len(by_set) > 1
     mark = "| set " if several else ""
@@ -84,7 +84,8 @@ def _ratio_lines(by_set: Mapping[str, Mapping[str, Mapping]], names: Sequence[st
 
 
 def flat_rows(results: Mapping[str, Mapping]) -> list[dict]:
-    """A row for each data set and checkpoint: its errors, the bounds of their intervals, and the ratios to the first."""
+    """Make a row for each data set and checkpoint: its errors, the bounds of their intervals, and the ratios to the
+    first."""
     rows = []
     for set_name, own in parts(results).items():
         for label, result in own.items():
@@ -100,7 +101,7 @@ def flat_rows(results: Mapping[str, Mapping]) -> list[dict]:
 
 
 def write_comparison(results: Mapping[str, Mapping], setting: Mapping, stem: Path) -> None:
-    """Writes `compare_table` as `<stem>.md`, the means as `<stem>.json`, and, of several sets or with intervals, as
+    """Write `compare_table` as `<stem>.md`, the means as `<stem>.json`, and, of several sets or with intervals, as
     `<stem>.csv`."""
     means = {label: {name: value for name, value in result.items() if name != "images"}
              for label, result in results.items()}
@@ -112,8 +113,8 @@ def write_comparison(results: Mapping[str, Mapping], setting: Mapping, stem: Pat
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """A short name for each model file: the stem of a .ckpt, the name of another, as many folders before it as it takes to
-    tell them apart. Raises `ValueError` for a file given twice."""
+    """Return A short name for each model file: the stem of a .ckpt, the name of another, as many folders before it as it
+    takes to tell them apart. Raises `ValueError` for a file given twice."""
     for path in paths:
         if paths.count(path) > 1:
             raise ValueError(f"--ckpt-path has {path} twice")

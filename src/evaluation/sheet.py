@@ -1,4 +1,4 @@
-"""A sheet of pictures, their true and predicted mattes, and where these differ."""
+"""Draw a sheet of pictures, their true and predicted mattes, and where these differ."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ _GREY = 48
 
 
 def worst(results: Mapping[str, Mapping], count: int, metric: str) -> list[int]:
-    """Places of the `count` images with the highest `metric`, mean over the checkpoints, the highest first."""
+    """Return the places of the `count` images with the highest `metric`, mean over the checkpoints, the highest first."""
     errors = np.mean([[row[metric] for row in result["images"]] for result in results.values()], axis=0)
     return np.argsort(-np.nan_to_num(errors, nan=np.inf), kind="stable")[:count].tolist()
 
 
 def tile(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) or (H, W) uint8 fitted into (`TILE`, `TILE`, 3), grey round it."""
+    """Fit a picture (H, W, 3) or (H, W) uint8 into (`TILE`, `TILE`, 3), grey round it."""
     scale = TILE / max(picture.shape[:2])
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -37,13 +37,14 @@ def tile(picture: np.ndarray) -> np.ndarray:
 
 
 def heat_map(pred_alpha: np.ndarray, true_alpha: np.ndarray) -> np.ndarray:
-    """Absolute error of two alphas (H, W) as colours (H, W, 3) uint8 RGB, from black (0) by red to light yellow (1)."""
+    """Draw the absolute error of two alphas (H, W) as colours (H, W, 3) uint8 RGB, from black (0) by red to light yellow
+    (1)."""
     error = cv2.applyColorMap(to_uint8(np.abs(pred_alpha - true_alpha)), cv2.COLORMAP_INFERNO)
     return cv2.cvtColor(error, cv2.COLOR_BGR2RGB)
 
 
 def paste_line(tiles: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
-    """Tiles side by side, each under its caption; (H, W, 3) uint8."""
+    """Paste tiles side by side, each under its caption; (H, W, 3) uint8."""
     line = Image.new("RGB", (len(tiles) * (TILE + GAP) - GAP, CAPTION + TILE + GAP), "white")
     draw, font = ImageDraw.Draw(line), ImageFont.load_default(13)
     for place, (picture, caption) in enumerate(zip(tiles, captions, strict=True)):
@@ -58,7 +59,7 @@ def paste_line(tiles: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarr
 
 def write_sheet(predictors: Mapping[str, Predict], pairs: Sequence[Pair], results: Mapping[str, Mapping], path: Path, *,
                 count: int, metric: str) -> None:
-    """Writes a PNG of the `count` images with the highest `metric`, a line each: image, true alpha, and of each checkpoint
+    """Write a PNG of the `count` images with the highest `metric`, a line each: image, true alpha, and of each checkpoint
     the predicted alpha and its error. `results` are those of `errors_of` for the same predictors and pairs."""
     lines = []
     for place in worst(results, count, metric):

@@ -1,0 +1,1 @@
+"""The network: its config, wiring table and layers, the pruning JSON, and costs from a config."""

@@ -1,4 +1,4 @@
-"""The wiring table: which channel groups each layer reads, in concat order, and which one it writes. Data only.
+"""The wiring table: which channel groups each layer reads, in concat order, and which one it writes.
 
 A channel group is a set of channels that is kept or cut together. Residual partners write the same group, a concat reads
 several, a skip is two readers of one group; `rgb` and `alpha` are never cut.
@@ -63,7 +63,7 @@ _BRANCHES = [
 
 
 def tied_group(config: MODNetConfig, group: str) -> str:
-    """The name of the group that `group` is kept with: the first of the blocks that residuals join, else itself.
+    """Return the name of the group that `group` is kept with: the first of the blocks that residuals join, else itself.
 
     A block without expansion filters its input, so its hidden channels are the group that it reads.
     """
@@ -75,22 +75,22 @@ def tied_group(config: MODNetConfig, group: str) -> str:
 
 
 def is_block_output(group: str) -> bool:
-    """Whether `group` is what a block writes."""
+    """Tell whether `group` is what a block writes."""
     return group.startswith("block") and not group.endswith(".hidden")
 
 
 def block_number(group: str) -> int:
-    """4 for `block4` and `block4.hidden`."""
+    """Return the number of a block from the name of one of its groups: 4 for `block4` and `block4.hidden`."""
     return int(group.removeprefix("block").removesuffix(".hidden"))
 
 
 def has_expansion(config: MODNetConfig, group: str) -> bool:
-    """Whether the block that `group` belongs to has an expansion convolution."""
+    """Tell whether the block that `group` belongs to has an expansion convolution."""
     return config.blocks[block_number(group) - 1].expand
 
 
 def block_input(number: int) -> str:
-    """The group that block `number` (1 to 17) reads."""
+    """Return the group that block `number` (1 to 17) reads."""
     return "stem" if number == 1 else f"block{number - 1}"
 
 
@@ -105,7 +105,8 @@ def _block_wires(config: MODNetConfig, number: int) -> list[Wire]:
 
 
 def wires(config: MODNetConfig) -> list[Wire]:
-    """The wiring of a network in forward order, groups by their own names; `tied_group` says which of them are one."""
+    """Return the wiring of a network in forward order, groups by their own names; `tied_group` says which of them are
+    one."""
     features = "backbone.model.features"
     table = [_conv_bn(f"{features}.0.0", f"{features}.0.1", "rgb", "stem")]
     for number in range(1, len(config.blocks) + 1):

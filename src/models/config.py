@@ -1,4 +1,4 @@
-"""Every width of a MODNet by name, and checked. No torch here."""
+"""The config of a MODNet: every width by name, checked. No torch here."""
 from __future__ import annotations
 
 import dataclasses
@@ -82,18 +82,18 @@ class MODNetConfig:
                                  f"{block.stride}: allowed are equal widths and stride 1")
 
     def block_input(self, number: int) -> int:
-        """Width that block `number` (1 to 17) reads."""
+        """Return the width that block `number` (1 to 17) reads."""
         return self.stem if number == 1 else self.blocks[number - 2].out
 
     def groups(self) -> list[str]:
-        """Names of all widths in forward order: `stem`, `block1.hidden`, `block1`, ..., `f.1x`."""
+        """List the names of all channel groups in forward order: `stem`, `block1.hidden`, `block1`, ..., `f.1x`."""
         names = ["stem"]
         for number in range(1, NUM_BLOCKS + 1):
             names += [f"block{number}.hidden", f"block{number}"]
         return names + BRANCH_GROUPS
 
     def width(self, group: str) -> int:
-        """Channels of a group; `rgb` has 3 and `alpha` has 1."""
+        """Return the number of channels of a group; `rgb` has 3 and `alpha` has 1."""
         if group in ("rgb", "alpha"):
             return RGB if group == "rgb" else 1
         if group.startswith("block"):
@@ -103,7 +103,7 @@ class MODNetConfig:
 
     def with_widths(self, widths: Mapping[str, int], *, residual: list[bool] | None = None,
                     expand: list[bool] | None = None) -> MODNetConfig:
-        """The same network with the widths of some groups, and the flags of all blocks, replaced."""
+        """Return the same network with the widths of some groups, and the flags of all blocks, replaced."""
         unknown = sorted(set(widths) - set(self.groups()))
         if unknown:
             raise ValueError(f"unknown channel group {unknown[0]!r}")
@@ -123,13 +123,13 @@ BRANCH_GROUPS = [f.name.replace("_", ".") for f in dataclasses.fields(MODNetConf
 
 
 def is_ibn(group: str) -> bool:
-    """Whether the channels of `group` pass an IBNorm: first half batch norm, the rest instance norm."""
+    """Tell whether the channels of `group` pass an IBNorm: first half batch norm, the rest instance norm."""
     return group in BRANCH_GROUPS and group not in ("enc32x", "se")
 
 
 def paper_config(new_cfg: list[int], expansion: list[int], *, lr16x: int, lr8x: int, hr: int,
                  residual: list[bool] | None = None) -> MODNetConfig:
-    """Network of the published pruning code.
+    """Build the config of a network that the published pruning code made.
 
     `new_cfg` holds 19 widths (stem, 17 block outputs, last), `expansion` 17 whole numbers; hidden width = expansion x
     input width, 1 = no expansion convolution; SE = last // 4; inner HR layers 2 x `hr`, the last fusion layer half.
@@ -149,5 +149,5 @@ def paper_config(new_cfg: list[int], expansion: list[int], *, lr16x: int, lr8x: 
 
 
 def hr_width(ratio: float) -> int:
-    """HR width that the published code gives a pruning ratio."""
+    """Return the HR width that the published code gives a pruning ratio."""
     return int(32 * (1 - ratio))

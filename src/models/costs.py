@@ -13,15 +13,15 @@ from src.models.modnet import MODNet
 
 
 class LayerCost(NamedTuple):
-    """Weights per pair of channels, and output positions at 512x512 in a deployed network."""
+    """What one layer costs: weights per pair of channels, and output positions at 512x512 in a deployed network."""
 
     area: int
     positions: int
 
 
 class LinearCost(NamedTuple):
-    """A cost that is a sum over layers: of so much for each pair of an input and an output channel, and so much for each
-    output channel; layers by `wire_key`."""
+    """A cost that adds up over layers: so much for each pair of an input and an output channel, and so much for each output
+    channel; layers by `wire_key`."""
 
     per_pair: dict[tuple, float]
     per_width: dict[tuple, float]
@@ -29,7 +29,7 @@ class LinearCost(NamedTuple):
 
 @functools.cache
 def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
-    """The cost of each layer of the dense network, by what it writes, reads and is, measured on torch's meta device."""
+    """Measure the cost of each layer of the dense network on torch's meta device; keys say what it writes, reads and is."""
     costs = {}
     with torch.device("meta"):
         model = MODNet().eval()
@@ -45,6 +45,7 @@ def layer_costs() -> dict[tuple[str, tuple[str, ...], str], LayerCost]:
 
 
 def wire_key(wire: Wire) -> tuple[str, tuple[str, ...], str]:
+    """Return what identifies a layer in networks of any widths: what it writes, what it reads, and its kind."""
     return wire.writes, wire.reads, wire.kind
 
 
@@ -54,41 +55,41 @@ def _pairs(config: MODNetConfig, wire: Wire) -> int:
 
 
 def wire_macs(config: MODNetConfig, wire: Wire) -> int:
-    """Multiply-accumulates of one layer for one 512x512 image; 0 for the training heads."""
+    """Count the multiply-accumulates of one layer for one 512x512 image; 0 for the training heads."""
     cost = layer_costs()[wire_key(wire)]
     return _pairs(config, wire) * cost.area * cost.positions
 
 
 def wire_params(config: MODNetConfig, wire: Wire) -> int:
-    """Trained numbers of one layer and its norm."""
+    """Count the trained numbers of one layer and its norm."""
     width = config.width(wire.writes)
     extra = {CONV: width, CONV_IBN: width + 2 * (width // 2), CONV_BN: 2 * width, DEPTHWISE: 2 * width}
     return _pairs(config, wire) * layer_costs()[wire_key(wire)].area + extra.get(wire.kind, 0)
 
 
 def macs(config: MODNetConfig) -> int:
-    """Multiply-accumulates of convolutions and linear layers for one 512x512 image, the matte alone."""
+    """Count the multiply-accumulates of convolutions and linear layers for one 512x512 image, the matte alone."""
     return sum(wire_macs(config, wire) for wire in wires(config))
 
 
 def params(config: MODNetConfig) -> int:
-    """Trained numbers of the network, all heads."""
+    """Count the trained numbers of the network, all heads."""
     return sum(wire_params(config, wire) for wire in wires(config))
 
 
 def linear_macs() -> LinearCost:
-    """`macs` as a linear cost."""
+    """Return the cost that `macs` counts as a sum over pairs of channels."""
     return LinearCost({key: cost.area * cost.positions for key, cost in layer_costs().items()}, {})
 
 
 def linear_params() -> LinearCost:
-    """`params` as a linear cost; the halves of an IBNorm are not rounded."""
+    """Return the cost that `params` counts as a sum over pairs of channels; the halves of an IBNorm are not rounded."""
     extra = {CONV: 1, CONV_IBN: 2, CONV_BN: 2, DEPTHWISE: 2}
     return LinearCost({key: cost.area for key, cost in layer_costs().items()},
                       {key: extra.get(key[2], 0) for key in layer_costs()})
 
 
 def linear_total(config: MODNetConfig, cost: LinearCost) -> float:
-    """A linear cost of a network."""
+    """Compute what a network costs by a linear cost."""
     return sum(_pairs(config, wire) * cost.per_pair.get(wire_key(wire), 0.0)
                + config.width(wire.writes) * cost.per_width.get(wire_key(wire), 0.0) for wire in wires(config))

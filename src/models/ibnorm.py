@@ -14,6 +14,7 @@ class IBNorm(nn.Module):
         self.inorm = nn.InstanceNorm2d(width - width // 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise features (N, C, H, W)."""
         split = self.bnorm.num_features
         # Any other norm in its place, such as a synchronised one, is called by itself.
         if x.device.type == "cpu" and type(self.bnorm) is nn.BatchNorm2d and self.bnorm.training and x.requires_grad:
@@ -24,7 +25,7 @@ class IBNorm(nn.Module):
 
     @torch.no_grad()
     def _track(self, mean: torch.Tensor, var: torch.Tensor, count: int) -> None:
-        """What a batch norm remembers of a batch of `count` values a channel."""
+        """Update the running statistics by a batch of `count` values a channel."""
         norm, split = self.bnorm, self.bnorm.num_features
         norm.num_batches_tracked += 1
         norm.running_mean.lerp_(mean[0, :split], norm.momentum)
@@ -32,13 +33,13 @@ class IBNorm(nn.Module):
 
 
 class _TrainedIBNorm(torch.autograd.Function):
-    """`IBNorm` while training, as one scale and shift a channel of each image: torch's own norms copy half of the feature
-    map into another memory format and back, which took a third of a training step on a CPU."""
+    """`IBNorm` in training, as one scale and shift for each channel of each image: torch's own norms copy half of the
+    feature map into another memory format and back, which took a third of a training step on a CPU."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
                 eps: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Image features (N, C, H, W), `weight` and `bias` (C // 2); the result; mean, variance (N, C)."""
+        """Normalise features (N, C, H, W) with `weight` and `bias` (C // 2); return the result, mean and variance (N, C)."""
         split, exact = len(weight), torch.promote_types(x.dtype, torch.float32)
         mean, square = (value.mean((2, 3), dtype=exact) for value in (x, x * x))
         mean, square = _share(mean, split), _share(square, split)
@@ -54,6 +55,7 @@ class _TrainedIBNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+        """Return the gradients of features, weight and bias."""
         x, mean, inverse, scale = ctx.saved_tensors
         split, count = ctx.split, x.shape[2] * x.shape[3]
         d_shift, d_product = (value.sum((2, 3), dtype=mean.dtype) for value in (dy, dy * x))
@@ -67,7 +69,7 @@ class _TrainedIBNorm(torch.autograd.Function):
 
 
 def _share(values: torch.Tensor, split: int) -> torch.Tensor:
-    """(N, C) with the first `split` columns replaced by their mean over the images."""
+    """Replace the first `split` columns of (N, C) by their mean over the images."""
     return torch.cat((values[:, :split].mean(0, keepdim=True).expand(len(values), -1), values[:, split:]), 1)
 
 

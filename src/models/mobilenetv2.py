@@ -9,14 +9,14 @@ from src.models.config import RGB, BlockConfig, MODNetConfig
 
 def conv_bn(width_in: int, width_out: int, kernel: int, *, stride: int = 1, groups: int = 1,
             act: bool = True) -> list[nn.Module]:
-    """Convolution without bias, batch norm and, if `act`, ReLU6."""
+    """Build a convolution without bias, a batch norm and, if `act`, ReLU6."""
     conv = nn.Conv2d(width_in, width_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(width_out)] + ([nn.ReLU6(inplace=True)] if act else [])
 
 
 def run_layer(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """`layer(x)`; a depthwise convolution of stride 2 that is trained in half precision on a CPU runs in float32, since
-    its gradient in bfloat16 takes oneDNN five times as long."""
+    """Call a layer, in float32 for a depthwise convolution of stride 2 that is trained in half precision on a CPU: its
+    gradient in bfloat16 takes oneDNN five times as long."""
     slow = isinstance(layer, nn.Conv2d) and layer.groups > 1 and layer.stride != (1, 1)
     if not (slow and x.device.type == "cpu" and x.requires_grad and torch.is_autocast_enabled("cpu")):
         return layer(x)
@@ -25,7 +25,8 @@ def run_layer(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 class InvertedResidual(nn.Module):
-    """Expansion (1x1), depthwise (3x3) and linear projection (1x1); the residual is stated, not guessed."""
+    """A block of MobileNetV2: expansion (1x1), depthwise (3x3) and linear projection (1x1); the config says whether it has a
+    residual."""
 
     def __init__(self, width_in: int, block: BlockConfig) -> None:
         super().__init__()
@@ -36,6 +37,7 @@ class InvertedResidual(nn.Module):
         self.conv = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the block on features (N, C, H, W)."""
         y = x
         for layer in self.conv:
             y = run_layer(layer, y)
@@ -43,7 +45,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Image (N, 3, H, W) to the features at 1/2, 1/4 and 1/32 of its size."""
+    """The encoder: from an image (N, 3, H, W) to features at 1/2, 1/4 and 1/32 of its size."""
 
     TAPS = {1: "enc2x", 3: "enc4x", 18: "enc32x"}
 
@@ -56,6 +58,7 @@ class MobileNetV2(nn.Module):
         self.features = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Encode an image (N, 3, H, W); return the features at 1/2, 1/4 and 1/32 of its size."""
         taps = {}
         for index, layer in enumerate(self.features):
             x = layer(x)

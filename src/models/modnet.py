@@ -1,4 +1,4 @@
-"""MODNet (Ke et al., AAAI 2022), the only definition of the network; module names are those of its checkpoints."""
+"""MODNet (Ke et al., AAAI 2022): the only definition of the network; module names are those of its checkpoints."""
 from __future__ import annotations
 
 import torch
@@ -11,7 +11,7 @@ from src.models.mobilenetv2 import MobileNetV2
 
 
 def upsample2x(x: torch.Tensor) -> torch.Tensor:
-    """Twice the height and width, bilinear, corners not aligned."""
+    """Double the height and width of features, bilinear, corners not aligned."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
@@ -26,6 +26,7 @@ class ConvIBNormReLU(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the layer on features (N, C, H, W)."""
         return self.layers(x)
 
 
@@ -39,12 +40,13 @@ class SEBlock(nn.Module):
                                 nn.Linear(reduced, width, bias=False), nn.Sigmoid())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weight the channels of features (N, C, H, W) by what they hold as a whole."""
         weight = self.fc(self.pool(x).flatten(1))
         return x * weight[:, :, None, None]
 
 
 class LRBranch(nn.Module):
-    """Semantic estimation at 1/8 of the image; its head is a coarse matte (N, 1, H/16, W/16)."""
+    """The low-resolution branch: semantics at 1/8 of the image; its training head is a coarse matte (N, 1, H/16, W/16)."""
 
     def __init__(self, c: MODNetConfig) -> None:
         super().__init__()
@@ -54,13 +56,15 @@ class LRBranch(nn.Module):
         self.conv_lr = ConvIBNormReLU(c.lr8x, 1, 3, stride=2, head=True)
 
     def forward(self, enc32x: torch.Tensor, inference: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Run the branch; return the coarse matte (`None` with `inference`) and the features at 1/8."""
         lr16x = self.conv_lr16x(upsample2x(self.se_block(enc32x)))
         lr8x = self.conv_lr8x(upsample2x(lr16x))
         return None if inference else torch.sigmoid(self.conv_lr(lr8x)), lr8x
 
 
 class HRBranch(nn.Module):
-    """Detail prediction at 1/2 of the image; its head is a matte (N, 1, H, W) that counts on the boundary only."""
+    """The high-resolution branch: details at 1/2 of the image; its training head is a matte (N, 1, H, W) for the boundary
+    only."""
 
     def __init__(self, c: MODNetConfig) -> None:
         super().__init__()
@@ -83,6 +87,7 @@ class HRBranch(nn.Module):
 
     def forward(self, image: torch.Tensor, taps: dict[str, torch.Tensor], lr8x: torch.Tensor,
                 inference: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Run the branch; return the detail matte (`None` with `inference`) and the features at 1/2."""
         image2x = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=False)
         image4x = F.interpolate(image, scale_factor=0.25, mode="bilinear", align_corners=False)
         enc2x = self.tohr_enc2x(taps["enc2x"])
@@ -96,7 +101,7 @@ class HRBranch(nn.Module):
 
 
 class FusionBranch(nn.Module):
-    """Semantic and detail features to the matte (N, 1, H, W)."""
+    """The fusion branch: from semantic and detail features to the matte (N, 1, H, W)."""
 
     def __init__(self, c: MODNetConfig) -> None:
         super().__init__()
@@ -107,6 +112,7 @@ class FusionBranch(nn.Module):
             ConvIBNormReLU(c.f_1x, 1, 1, head=True))
 
     def forward(self, image: torch.Tensor, lr8x: torch.Tensor, hr2x: torch.Tensor) -> torch.Tensor:
+        """Fuse the features of both branches with the image into the matte (N, 1, H, W)."""
         lr2x = upsample2x(self.conv_lr4x(upsample2x(lr8x)))
         f2x = self.conv_f2x(torch.cat((lr2x, hr2x), 1))
         return torch.sigmoid(self.conv_f(torch.cat((upsample2x(f2x), image), 1)))
@@ -120,6 +126,7 @@ class _Backbone(nn.Module):
         self.model = MobileNetV2(config)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Encode an image (N, 3, H, W)."""
         return self.model(image)
 
 
@@ -149,6 +156,7 @@ class MODNet(nn.Module):
 
     def forward(self, image: torch.Tensor, inference: bool = False
                 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+        """Predict the semantics, details and matte of an image (N, 3, H, W) in [-1, 1]; with `inference` the matte alone."""
         if not torch.jit.is_tracing() and (image.shape[2] % STRIDE or image.shape[3] % STRIDE):
             raise ValueError(f"image is {tuple(image.shape)}, height and width must be multiples of {STRIDE}")
         taps = self.backbone(image)

@@ -1,4 +1,4 @@
-"""The pruning JSON: the published keys, and ours, to a config and back. No torch here."""
+"""The pruning JSON, with the published keys and ours, made from a config and read back. No torch here."""
 from __future__ import annotations
 
 import json
@@ -13,7 +13,8 @@ PUBLISHED_KEYS = ("ratio", "threshold", "new_cfg", "new_expansion_cfg", "new_lr_
 
 
 def to_prune_info(config: MODNetConfig, *, ratio: float = 0.0, threshold: float = 0.0, **extra: object) -> dict:
-    """The pruning JSON: the published keys, then what they cannot say (`widths`, `residual`, `expand`), then `extra`."""
+    """Build the pruning JSON: the published keys, then what they cannot say (`widths`, `residual`, `expand`), then
+    `extra`."""
     outs = [block.out for block in config.blocks]
     return {
         "ratio": ratio,
@@ -62,7 +63,7 @@ def _short(value: object) -> str:
 
 
 def from_prune_info(info: Mapping) -> MODNetConfig:
-    """The network that a pruning JSON describes, published or ours.
+    """Return the network that a pruning JSON describes, published or ours.
 
     Raises `ValueError` with the key, its value and what is allowed.
     """
@@ -101,7 +102,7 @@ def _from_widths(info: Mapping) -> MODNetConfig:
 
 
 def read_prune_info(path: Path) -> dict:
-    """The JSON at `path`. Raises `FileNotFoundError`, or `ValueError` naming the file if it is not a pruning JSON."""
+    """Read the pruning JSON at `path`. Raises `FileNotFoundError`, or `ValueError` naming the file if it is none."""
     if not path.is_file():
         raise FileNotFoundError(f"no pruning JSON at {path}")
     try:

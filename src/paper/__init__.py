@@ -1,0 +1,1 @@
+"""The paper's tables: the steps and reports of `reproduce.py`."""

@@ -1,4 +1,4 @@
-"""The paper's tables with its own figures beside ours, and mattes side by side."""
+"""Write the paper's tables with its own figures beside ours, and mattes side by side."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,7 +21,7 @@ PAPER_MS = (("Intel i7-8565U CPU", "88.86", "45.93"), ("Neural Compute Stick 2",
 
 
 def counts_table(results: dict[str, dict]) -> list[str]:
-    """Table 1: parameters, MACs, size and errors of the dense, pruned and retrained network."""
+    """Format table 1: parameters, MACs, size and errors of the dense, pruned and retrained network."""
     lines = ["| | dense | pruned | pruned, retrained | paper: MODNet | paper: MODNet-P |", "|---|---:|---:|---:|---:|---:|"]
     for title, key, unit, dense, pruned in PAPER_COUNTS:
         digits = 6 if unit == 1.0 else 3
@@ -31,7 +31,7 @@ def counts_table(results: dict[str, dict]) -> list[str]:
 
 
 def latency_table(latency: dict[str, dict], processor: str) -> list[str]:
-    """Table 2: milliseconds a device, medians with quartiles."""
+    """Format table 2: milliseconds a device, medians with quartiles."""
     def cell(times: dict[str, float]) -> str:
         return f"{times['median']:.1f} ({times['q1']:.1f}-{times['q3']:.1f})"
 
@@ -46,7 +46,7 @@ def latency_table(latency: dict[str, dict], processor: str) -> list[str]:
 
 
 def write_markdown(report: dict, path: Path) -> None:
-    """Writes the report that `reproduce.py` made as Markdown."""
+    """Write the report that `reproduce.py` made as Markdown."""
     recipe, n = report["recipe"], report["results"]["dense"]["n"]
     data = "**generated** portraits (drawn by code, they show nobody)" if report["generated"] else f"`{report['data_dir']}`"
     lines = [
@@ -67,7 +67,7 @@ def write_markdown(report: dict, path: Path) -> None:
 
 
 def draw_comparison(dense: Path, pruned: Path, data_dir: Path, path: Path, *, rows: int = 5) -> None:
-    """Writes a picture of image, true alpha, dense and pruned matte for some images spread over `val`."""
+    """Draw image, true alpha, dense and pruned matte for some images spread over `val`."""
     from matplotlib.figure import Figure
 
     models = {"dense": load_model(dense), "pruned, retrained": load_model(pruned)}

@@ -1,4 +1,4 @@
-"""Steps of a pipeline that are not done again while their inputs and outputs are what they were."""
+"""Run the steps of a pipeline, but not again while their inputs and outputs are what they were."""
 from __future__ import annotations
 
 import dataclasses
@@ -14,8 +14,8 @@ from src.results import beside, sha256
 
 
 def fingerprint(value: object) -> object:
-    """Something that JSON can hold and that changes with `value`: a file by its bytes, a folder by its pictures' sizes
-    and times, a dataclass by its fields, a sequence by its parts."""
+    """Return something that JSON can hold and that changes with `value`: a file by its bytes, a folder by its pictures'
+    sizes and times, a dataclass by its fields."""
     if isinstance(value, Path) and value.is_dir():
         pictures = sorted(path for path in value.rglob("*") if path.suffix.lower() in image_suffixes())
         stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
@@ -39,7 +39,7 @@ class Steps:
 
     def run(self, name: str, work: Callable[[], dict | None], *, inputs: Sequence[object],
             outputs: Sequence[Path]) -> dict:
-        """Calls `work` unless it was done with the same inputs and its outputs are there; its result either way."""
+        """Call `work` unless it was done with the same inputs and its outputs are there; return its result either way."""
         marks = json.loads(json.dumps([fingerprint(value) for value in inputs]))
         entry = self._done.get(name, {})
         if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
@@ -60,15 +60,15 @@ class Steps:
         return result
 
     def knows(self, name: str) -> bool:
-        """Whether a step of that name was begun in this folder before, with whatever inputs."""
+        """Tell whether a step of that name was begun in this folder before, with whatever inputs."""
         return name in self._done
 
     def was_started(self, name: str) -> bool:
-        """Inside `work`: whether the same step, with the same inputs, was begun earlier and not finished."""
+        """Tell, inside `work`, whether the same step, with the same inputs, was begun earlier and not finished."""
         return self._done[name].get("begun_before", False)
 
     def seconds(self) -> dict[str, float]:
-        """How long each step took when it was done."""
+        """Return how long each step took when it was done."""
         return {name: entry["seconds"] for name, entry in self._done.items() if "seconds" in entry}
 
     def _save(self) -> None:

@@ -34,7 +34,7 @@ TITLES = {"finetune": "fine-tuned", "scratch-e": "scratch-E", "scratch-b": "scra
 
 
 def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: float) -> dict[str, Path]:
-    """Prune the `NETWORKS`; their checkpoints by name."""
+    """Prune the `NETWORKS`; return their checkpoints by name."""
     paths, budget = {}, Budget()
     for name, choice in NETWORKS.items():
         path = steps.folder / f"{name.replace(', ', '_').replace(' ', '_')}.ckpt"
@@ -46,7 +46,8 @@ def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: fl
 
 def train_networks(steps: Steps, networks: Mapping[str, Path], data_dir: Path, recipe: Recipe, *, seeds: Sequence[int],
                    workers: int, device: str, limit: int | None) -> Iterator[dict]:
-    """A row for each network, mode and seed; the seeds one after the other, so that a run cut short has whole tables."""
+    """Train each network in each mode and yield its row; the seeds one after the other, so that a run cut short has whole
+    tables."""
     for seed in seeds:
         for (name, pruned), mode in ((item, mode) for item in networks.items() for mode in MODES):
             stem = steps.folder / f"{pruned.stem}_{mode}_seed{seed}"
@@ -62,7 +63,7 @@ def train_networks(steps: Steps, networks: Mapping[str, Path], data_dir: Path, r
 
 
 def summary(rows: Sequence[Mapping]) -> list[dict]:
-    """For each network and mode the mean and standard deviation of MSE and MAD over the seeds."""
+    """Compute for each network and mode the mean and standard deviation of MSE and MAD over the seeds."""
     lines = []
     for network, mode in dict.fromkeys((row["network"], row["mode"]) for row in rows):
         runs = [row for row in rows if (row["network"], row["mode"]) == (network, mode)]
@@ -75,8 +76,8 @@ def summary(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def error_table(lines: Sequence[Mapping], name: str) -> list[str]:
-    """Markdown of `mse` or `mad`: a line for each network, a column for each mode, the lowest of a line in bold; `-` for
-    what was not trained yet."""
+    """Format a Markdown table of `mse` or `mad`: a line for each network, a column for each mode, the lowest of a line in
+    bold; `-` for what was not trained yet."""
     def cell(line: Mapping | None, best: float) -> str:
         if line is None:
             return "-"
@@ -94,7 +95,7 @@ def error_table(lines: Sequence[Mapping], name: str) -> list[str]:
 
 
 def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
-    """Writes a PNG: MSE of each network, a bar for each mode, with the standard deviation where there are seeds."""
+    """Write a PNG: MSE of each network, a bar for each mode, with the standard deviation where there are seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.5), layout="constrained")
@@ -110,7 +111,7 @@ def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
 
 
 def table_text(report: Mapping) -> str:
-    """The report as Markdown."""
+    """Format the report as Markdown."""
     recipe, lines = report["recipe"], report["summary"]
     data = "**generated** portraits (drawn by code, they show nobody)" if report["generated"] else f"`{report['data_dir']}`"
     budget = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
@@ -133,8 +134,8 @@ def table_text(report: Mapping) -> str:
 def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
                      recipe: Recipe, seeds: Sequence[int], generated: bool, workers: int = 0, device: str = "cpu",
                      limit: int | None = None) -> Path:
-    """Trains what is not trained yet and writes `retraining.md`, `.json` and `.png`, anew after each run; the path of the
-    first.
+    """Train what is not trained yet and write `retraining.md`, `.json` and `.png`, anew after each run; return the path of
+    the first.
 
     Raises `ValueError` for a data set without a `val` split of its own, or as the steps do.
     """

@@ -37,7 +37,7 @@ def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice
 def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recipe: Recipe, *, stem: Path,
                  workers: int = 0, device: str = "cpu", val_every: int = 1, val_limit: int | None = None,
                  val_dir: Sources | None = None) -> Path:
-    """The best retrained checkpoint; an interrupted training goes on where it was."""
+    """Train a pruned checkpoint and return the best one; an interrupted training goes on where it was."""
     judged = with_split(data_dir) if val_dir is None else as_sources(val_dir)
     path = Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
 
@@ -58,7 +58,7 @@ def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recip
 
 
 def evaluate_step(steps: Steps, name: str, ckpt_path: Path, data_dir: Path, limit: int | None) -> dict:
-    """Errors and counts of one checkpoint."""
+    """Evaluate one checkpoint; return its errors and counts."""
     def work() -> dict:
         model = load_model(ckpt_path)
         result = evaluate(model, data_dir, "val", limit=limit)

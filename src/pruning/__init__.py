@@ -1,0 +1,1 @@
+"""Pruning: scores of channels, the choice of widths, slicing, and pruning in steps."""

@@ -1,4 +1,4 @@
-"""From a budget of parameters or multiply-accumulates to widths."""
+"""Find the widths that fill a budget of parameters or multiply-accumulates."""
 from __future__ import annotations
 
 import math
@@ -20,17 +20,17 @@ MAX_RATIO, MAX_THRESHOLD = 1 - MIN_HR_WIDTH / 32, 0.999
 
 
 class Budget(NamedTuple):
-    """Upper bounds; `None` is no bound. `macs` counts one image of 512x512 as deployed."""
+    """Upper bounds for a network; `None` is no bound. `macs` counts one image of 512x512 as deployed."""
 
     params: float | None = None
     macs: float | None = None
 
     def share(self, config: MODNetConfig) -> float:
-        """The larger of the costs of `config` over their bounds: at most 1 is within the budget."""
+        """Return the larger of the costs of `config` over their bounds: at most 1 is within the budget."""
         return max(count(config) / bound for count, bound in ((params, self.params), (macs, self.macs)) if bound)
 
     def exceeded(self, config: MODNetConfig) -> list[tuple[LinearCost, float]]:
-        """The costs that `config` has too much of, each with 1 over its bound as its weight."""
+        """List the costs that `config` has too much of, each with 1 over its bound as its weight."""
         table = ((params, linear_params(), self.params), (macs, linear_macs(), self.macs))
         return [(cost, 1 / bound) for count, cost, bound in table if bound and count(config) > bound]
 
@@ -57,7 +57,7 @@ def check_budget(budget: Budget) -> None:
 
 def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8,
                   round_branches_to: int | None = None) -> MODNetConfig:
-    """Widths within the budget that lose the least (`Search`), at most 2 % under it; every residual stays.
+    """Find the widths within the budget that lose the least (`Search`), at most 2 % under it; every residual stays.
 
     Raises `ValueError` for a budget over the dense network or under the smallest one.
     """
@@ -74,8 +74,9 @@ def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8,
 
 def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: str = "tied",
                round_to: int = 8) -> tuple[MODNetConfig, float, float]:
-    """Widths within the budget and at most 2 % under it, with the ratio and threshold that lead there: of all pairs that
-    meet it, rule `tied` takes the one that loses the least (`lost`), rule `paper` the same number for both where it can.
+    """Find widths within the budget and at most 2 % under it, with the ratio and threshold that lead there: of all pairs
+    that meet it, rule `tied` takes the one that loses the least (`lost`), rule `paper` the same number for both where it
+    can.
 
     Raises `ValueError` for a budget over the dense network, under the smallest one, or that `rule` cannot come near.
     """
@@ -103,14 +104,14 @@ def fit_budget(filters: Scores, dense: MODNetConfig, budget: Budget, *, rule: st
 
 
 def lost(dense: MODNetConfig, config: MODNetConfig) -> float:
-    """What `Search` counts as lost: weighted -log of the share of channels left, summed over what is cut as one."""
+    """Compute what `Search` counts as lost: weighted -log of the share of channels left, summed over what is cut as one."""
     leaders = {tied_group(dense, group) for group in dense.groups()}
     return sum(weight_of(leader) * math.log(dense.width(leader) / config.width(leader)) for leader in leaders)
 
 
 def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[float, float], MODNetConfig],
             budget: Budget) -> tuple[MODNetConfig, float, float]:
-    """The largest network within the budget on a line of ratios and thresholds, to 12 bits."""
+    """Find the largest network within the budget on a line of ratios and thresholds, to 12 bits."""
     low, high = 0.001, MAX_THRESHOLD
     for _ in range(12):
         middle = (low + high) / 2
@@ -120,7 +121,7 @@ def _bisect(knobs: Callable[[float], tuple[float, float]], widths: Callable[[flo
 
 def fill(filters: Scores, dense: MODNetConfig, config: MODNetConfig, budget: Budget,
          step_of: Callable[[str], int]) -> MODNetConfig:
-    """`config` with groups widened by a step of channels, the highest score for its cost first, while the budget lasts."""
+    """Widen groups of `config` by a step of channels, the highest score for its cost first, while the budget lasts."""
     ranked = {name: np.sort(scores)[::-1] for name, scores in group_scores(filters, dense, dense).items()}
     members: dict[str, list[str]] = {}
     for group in dense.groups():

@@ -20,7 +20,8 @@ Scores = Mapping[str, np.ndarray]
 
 
 def l1(weight: torch.Tensor) -> np.ndarray:
-    """L1 norm of each filter of (O, I, kH, kW) or (O, I), float32 (O,), summed by NumPy as the published code does.
+    """Compute the L1 norm of each filter of (O, I, kH, kW) or (O, I), float32 (O,), summed by NumPy as the published code
+    does.
 
     Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1.
     """
@@ -28,12 +29,12 @@ def l1(weight: torch.Tensor) -> np.ndarray:
 
 
 def l2(weight: torch.Tensor) -> np.ndarray:
-    """L2 norm of each filter, (O,). He et al. 2018, Soft Filter Pruning, section 3.2."""
+    """Compute the L2 norm of each filter, (O,). He et al. 2018, Soft Filter Pruning, section 3.2."""
     return weight.detach().flatten(1).norm(dim=1).cpu().numpy()
 
 
 def fpgm(weight: torch.Tensor) -> np.ndarray:
-    """Sum of the distances of each filter to all others, (O,): near the geometric median is redundant.
+    """Sum the distances of each filter to all others, (O,): near the geometric median is redundant.
 
     He et al. 2019, Filter Pruning via Geometric Median, equation 8.
     """
@@ -42,7 +43,7 @@ def fpgm(weight: torch.Tensor) -> np.ndarray:
 
 
 def bn_gamma(state: State, wire: Wire) -> np.ndarray:
-    """Absolute scale of the batch norm behind each filter, (O,). Liu et al. 2017, Network Slimming, section 3.
+    """Return the absolute scale of the batch norm behind each filter, (O,). Liu et al. 2017, Network Slimming, section 3.
 
     Instance norm has no scale here: its half of an IBN group, and layers without norm, are scored by L1. Each half is
     divided by its mean.
@@ -57,7 +58,7 @@ def bn_gamma(state: State, wire: Wire) -> np.ndarray:
 
 
 def random_scores(state: State, wire: Wire, seed: int) -> np.ndarray:
-    """Uniform in [0.5, 1.5], (O,), the same for the same layer and seed: the criterion that any other must beat."""
+    """Draw scores in [0.5, 1.5], (O,), the same for the same layer and seed: the criterion that any other must beat."""
     rng = np.random.default_rng([seed, *wire.layer.encode()])
     return rng.uniform(0.5, 1.5, len(state[f"{wire.layer}.weight"]))
 
@@ -67,7 +68,7 @@ CRITERIA = (*_OF_WEIGHT, "bn-gamma", "taylor", "random")
 
 
 def filter_scores(state: State, config: MODNetConfig, criterion: str = "l1", *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Score of each filter of each layer by one of `CRITERIA` that needs no data. Raises `ValueError` for another."""
+    """Score each filter of each layer by one of `CRITERIA` that needs no data. Raises `ValueError` for another."""
     if criterion in _OF_WEIGHT:
         return {wire.layer: _OF_WEIGHT[criterion](state[f"{wire.layer}.weight"]) for wire in wires(config)}
     if criterion == "bn-gamma":
@@ -78,7 +79,7 @@ def filter_scores(state: State, config: MODNetConfig, criterion: str = "l1", *, 
 
 
 def taylor_scores(model: MODNet, batches: Iterable[Mapping[str, torch.Tensor]]) -> dict[str, np.ndarray]:
-    """Estimated change of the loss without each filter, summed over `batches` (image, alpha, trimap) in eval mode.
+    """Estimate the change of the loss without each filter, summed over `batches` (image, alpha, trimap) in eval mode.
 
     (sum of gradient x weight over the filter)^2, Molchanov et al. 2019, Importance Estimation for Neural Network Pruning,
     equation 8.

@@ -1,4 +1,4 @@
-"""What pruning cut where: tables, and a picture of the widths before and after."""
+"""Report what pruning cut where: tables, and a picture of the widths before and after."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,7 +13,7 @@ BRANCHES = ("backbone", "lr_branch", "hr_branch", "f_branch")
 
 
 def branch_costs(config: MODNetConfig, branch: str) -> tuple[int, int]:
-    """Parameters, and multiply-accumulates of one 512x512 image as deployed, of one of `BRANCHES`."""
+    """Count parameters, and multiply-accumulates of one 512x512 image as deployed, of one of `BRANCHES`."""
     table = [wire for wire in wires(config) if wire.layer.startswith(f"{branch}.")]
     return sum(wire_params(config, wire) for wire in table), sum(wire_macs(config, wire) for wire in table)
 
@@ -27,7 +27,7 @@ def _branch_rows(dense: MODNetConfig, pruned: MODNetConfig) -> list[str]:
 
 
 def pruning_table(dense: MODNetConfig, pruned: MODNetConfig, before: Complexity, after: Complexity) -> str:
-    """Markdown table of the width of each group and the counts of the network, before and after."""
+    """Format a Markdown table of the width of each group and the counts of the network, before and after."""
     lines = ["| channel group | before | after |", "|---|---:|---:|"]
     lines += [f"| {group} | {dense.width(group)} | {pruned.width(group)} |" for group in dense.groups()]
     lost = [f"block{number}" for number, (old, new) in enumerate(zip(dense.blocks, pruned.blocks, strict=True), 1)
@@ -44,7 +44,7 @@ def pruning_table(dense: MODNetConfig, pruned: MODNetConfig, before: Complexity,
 
 
 def draw_widths(dense: MODNetConfig, pruned: MODNetConfig, path: Path) -> None:
-    """Writes a PNG: for each channel group a grey bar of its width before, a coloured one of its width after."""
+    """Write a PNG: for each channel group a grey bar of its width before, a coloured one of its width after."""
     from matplotlib.figure import Figure
 
     groups = dense.groups()

@@ -1,4 +1,4 @@
-"""Rules of pruning: from the scores of a network's filters to the widths of the pruned one. Pure functions."""
+"""Turn the scores of a network's filters into the widths of the pruned network, by a rule. Pure functions."""
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +14,7 @@ MIN_HR_WIDTH = 4
 
 
 def check_numbers(ratio: float, threshold: float) -> None:
-    """Raises `ValueError` for a ratio or threshold out of range."""
+    """Raise `ValueError` for a ratio or threshold out of range."""
     if not 0 <= ratio < 1 or hr_width(ratio) < MIN_HR_WIDTH:
         raise ValueError(f"ratio is {ratio}, allowed are numbers from 0 that leave at least {MIN_HR_WIDTH} of the 32 HR "
                          f"channels (up to {1 - MIN_HR_WIDTH / 32})")
@@ -41,7 +41,7 @@ def check_scope(scope: str) -> None:
 
 
 def adaptive_count(norms: np.ndarray, threshold: float) -> int:
-    """How many of a layer's filters to keep, by the published adaptive threshold.
+    """Count how many of a layer's filters to keep, by the published adaptive threshold.
 
     Norms (O,) are sorted downwards and min-max normalised; k = 1 + the first index under `threshold`, rounded to a
     multiple of 8 as MobileNet does. A layer whose filters all have the same norm keeps all.
@@ -59,7 +59,7 @@ def adaptive_count(norms: np.ndarray, threshold: float) -> int:
 
 
 def paper_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float) -> MODNetConfig:
-    """The network of rule `paper`: adaptive threshold for the encoder and `lr16x`, fixed ratio for the other branches.
+    """Choose the widths by rule `paper`: adaptive threshold for the encoder and `lr16x`, fixed ratio for the other branches.
 
     A residual survives where the dense network has it and the new widths on both sides are equal. Raises `ValueError` for
     a `ratio` or `threshold` out of range.
@@ -78,12 +78,12 @@ def paper_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: 
 
 
 def round_width(value: float, dense: int, *, round_to: int, least: int) -> int:
-    """`value` to the nearest multiple of `round_to`, at least `least` and one multiple, at most `dense`."""
+    """Round `value` to the nearest multiple of `round_to`, at least `least` and one multiple, at most `dense`."""
     return min(dense, max(least, round_to, int(value + round_to / 2) // round_to * round_to))
 
 
 def over_threshold(scores: np.ndarray, threshold: float) -> int:
-    """How many scores (C,) reach `threshold` times twice their mean, so that 0.5 keeps what is above average.
+    """Count the scores (C,) that reach `threshold` times twice their mean, so that 0.5 keeps what is above average.
 
     Not min-max normalised as rule `paper` does it: there one large filter decides how many of its layer stay.
     """
@@ -92,7 +92,7 @@ def over_threshold(scores: np.ndarray, threshold: float) -> int:
 
 def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float, *,
                 round_to: int = 8) -> MODNetConfig:
-    """The network of rule `tied`: what residuals join is cut as one, and no residual or expansion is lost.
+    """Choose the widths by rule `tied`: what residuals join is cut as one, and no residual or expansion is lost.
 
     The encoder keeps the channels whose score reaches `threshold` times twice the group's mean; its last layer, which
     only the low-resolution branch reads, SE and all branches keep `1 - ratio`. Widths are rounded to `round_to`. Raises
@@ -110,7 +110,7 @@ def tied_widths(filters: Scores, dense: MODNetConfig, ratio: float, threshold: f
 
 def widths_of(filters: Scores, dense: MODNetConfig, ratio: float, threshold: float, *, rule: str,
               round_to: int = 8) -> MODNetConfig:
-    """The network that one of `RULES` makes; `round_to` is rule `tied`'s. Raises `ValueError` as the rules do."""
+    """Choose the widths by one of `RULES`; `round_to` is rule `tied`'s. Raises `ValueError` as the rules do."""
     check_rule(rule)
     if rule == "paper":
         return paper_widths(filters, dense, ratio, threshold)
@@ -118,7 +118,7 @@ def widths_of(filters: Scores, dense: MODNetConfig, ratio: float, threshold: flo
 
 
 def limit_scope(dense: MODNetConfig, pruned: MODNetConfig, scope: str) -> MODNetConfig:
-    """`pruned` with the dense widths outside `scope`: the encoder and its SE block stay for `branches`, all but them for
+    """Put back the dense widths outside `scope`: the encoder and its SE block stay for `branches`, all but them for
     `backbone`."""
     if scope == "whole":
         return pruned

@@ -1,4 +1,4 @@
-"""Widths that lose the least for what they save. Pure functions."""
+"""Search for the widths that lose the least for what they save. Pure functions."""
 from __future__ import annotations
 
 import math
@@ -15,7 +15,7 @@ ENCODER_WEIGHT = 4.0
 
 
 def weight_of(leader: str) -> float:
-    """How often a loss in the group counts; the encoder's last layer is read by a branch alone and counts as one."""
+    """Return how much a loss in the group counts; the encoder's last layer is read by a branch alone and counts as one."""
     return 1.0 if leader in BRANCH_GROUPS else ENCODER_WEIGHT
 
 
@@ -44,20 +44,20 @@ class Search:
                 self.touching[leader].append(wire)
 
     def config(self) -> MODNetConfig:
-        """The network at its present widths."""
+        """Return the network at its present widths."""
         return self.dense.with_widths({group: self.widths[leader] for group, leader in self.leader.items()})
 
     def step_of(self, group: str) -> int:
-        """What the width of a group is a multiple of."""
+        """Return the number that the width of a group is a multiple of."""
         return self.round_branches_to if is_ibn(group) else self.round_to
 
     def narrower(self, leader: str) -> int:
-        """The next width of a group; the present one where it is the least."""
+        """Return the next width of a group; the present one where it is the least."""
         step = self.step_of(leader)
         return max(self.least[leader], (self.widths[leader] - 1) // step * step)
 
     def saving(self, leader: str, cost: LinearCost) -> float:
-        """What one step of a group saves of `cost`."""
+        """Compute what one step of a group saves of `cost`."""
         before = sum(self._wire_cost(wire, cost, {}) for wire in self.touching[leader])
         other = {leader: self.narrower(leader)}
         return before - sum(self._wire_cost(wire, cost, other) for wire in self.touching[leader])
@@ -72,7 +72,7 @@ class Search:
         return width(wire.writes) * (cost.per_pair.get(key, 0.0) * width_in + cost.per_width.get(key, 0.0))
 
     def step(self, costs: Sequence[tuple[LinearCost, float]]) -> bool:
-        """Takes the best step for `costs`, pairs of a cost and its weight; `False` if none is left."""
+        """Take the best step for `costs`, pairs of a cost and its weight; return `False` if none is left."""
         prices = {}
         for leader, width in self.widths.items():
             to = self.narrower(leader)

@@ -1,5 +1,5 @@
-"""Channel pruning: score -> kept channels -> sliced state dict; pure functions over the wiring table. How wide each group
-becomes is decided in `src/pruning/rules.py`."""
+"""Choose the channels to keep by their scores, and cut the weights down to them. Pure functions over the wiring table; how
+wide each group becomes is decided in `src/pruning/rules.py`."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from src.pruning.criteria import Scores, State, filter_scores
 
 
 def check_weights(state: State) -> None:
-    """Raises `ValueError` naming the first tensor with a value that is not finite."""
+    """Raise `ValueError` naming the first tensor with a value that is not finite."""
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{key} holds values that are not finite")
 
 
 def group_scores(filters: Scores, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
-    """Score of each channel of each group, float64 (dense width,): the scores of the filters that write it; groups that
-    residuals of the `pruned` network join have one score.
+    """Score each channel of each group, float64 (dense width,), by the filters that write it; groups that residuals of the
+    `pruned` network join have one score.
 
     Each writer's scores are divided by their mean before they are added, so that no layer of a residual chain drowns the
     others. The linear layers of the SE block only rescale `enc32x`; its own convolution decides.
@@ -37,19 +37,20 @@ def group_scores(filters: Scores, dense: MODNetConfig, pruned: MODNetConfig) -> 
 
 
 def scored_group(dense: MODNetConfig, pruned: MODNetConfig, group: str) -> str:
-    """`tied_group`, save that the hidden channels of a block that loses its expansion keep a choice of their own."""
+    """Return the `tied_group`, save that the hidden channels of a block that loses its expansion keep a choice of their
+    own."""
     if group.endswith(".hidden") and has_expansion(dense, group):
         return group
     return tied_group(pruned, group)
 
 
 def strongest(scores: np.ndarray, width: int) -> np.ndarray:
-    """Indices, ascending, of the `width` highest scores; the lower index wins a tie."""
+    """Return the indices, ascending, of the `width` highest scores; the lower index wins a tie."""
     return np.sort(np.argsort(-scores, kind="stable")[:width])
 
 
 def keep_channels(scores: Mapping[str, np.ndarray], dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, np.ndarray]:
-    """Kept channels of every group, ascending; the batch and instance norm halves of an IBN group separately."""
+    """Choose the kept channels of every group, ascending; the batch and instance norm halves of an IBN group separately."""
     keep = {"rgb": np.arange(3), "alpha": np.arange(1)}
     for group in dense.groups():
         score, width = scores[scored_group(dense, pruned, group)], pruned.width(group)
@@ -63,7 +64,7 @@ def keep_channels(scores: Mapping[str, np.ndarray], dense: MODNetConfig, pruned:
 
 
 def read_columns(wire: Wire, keep: Mapping[str, np.ndarray], config: MODNetConfig) -> np.ndarray:
-    """Input channels of a layer that stay: the kept channels of the groups it reads, with running offsets."""
+    """List the input channels of a layer that stay: the kept channels of the groups it reads, with running offsets."""
     columns, offset = [], 0
     for group in wire.reads:
         columns.append(offset + keep[group])
@@ -73,7 +74,7 @@ def read_columns(wire: Wire, keep: Mapping[str, np.ndarray], config: MODNetConfi
 
 def slice_state(state: State, dense: MODNetConfig, keep: Mapping[str, np.ndarray],
                 pruned: MODNetConfig) -> dict[str, torch.Tensor]:
-    """The weights of the kept channels, under the names of the pruned network."""
+    """Cut the weights to the kept channels, under the names of the pruned network."""
     out, target = {}, {(wire.writes, wire.kind, wire.reads): wire for wire in wires(pruned)}
     for wire in wires(dense):
         to = target.get((wire.writes, wire.kind, wire.reads))
@@ -101,7 +102,7 @@ def _slice_norm(state: State, wire: Wire, rows: torch.Tensor, to: Wire) -> dict[
 
 def inherit(state: State, dense: MODNetConfig, pruned: MODNetConfig, *,
             filters: Scores | None = None) -> dict[str, torch.Tensor]:
-    """State dict of the `pruned` network with the strongest channels of the `dense` one's weights.
+    """Make the state dict of the `pruned` network from the strongest channels of the `dense` one's weights.
 
     `filters` are the scores of the dense network's filters, L1 norms by default. Raises `ValueError` naming a group that
     would have to grow.

@@ -1,4 +1,4 @@
-"""Pruning in steps, with a little retraining after each."""
+"""Prune in steps, with a little retraining after each."""
 from __future__ import annotations
 
 import argparse
@@ -18,7 +18,7 @@ from src.training.recipe import Recipe
 
 
 def step_config(dense: MODNetConfig, final: MODNetConfig, share: float) -> MODNetConfig:
-    """Widths `share` (0 to 1) of the way from `dense` to `final`, two networks of one topology."""
+    """Return the widths `share` (0 to 1) of the way from `dense` to `final`, two networks of one topology."""
     widths = {}
     for group in dense.groups():
         old, new = dense.width(group), final.width(group)
@@ -28,8 +28,8 @@ def step_config(dense: MODNetConfig, final: MODNetConfig, share: float) -> MODNe
 
 def prune_stepwise(model: MODNet, final: MODNetConfig, data_dir: Path, *, steps: int, recipe: Recipe, stem: Path,
                    info: Mapping[str, object], scores: Callable[[MODNet], Scores], resume: bool = False) -> MODNet:
-    """The network of widths `final`, reached from `model` in `steps` equal steps; before each the channels of the network
-    as retrained so far are scored anew, after each it is trained by `recipe`.
+    """Prune `model` to the widths `final` in `steps` equal steps; before each, the channels of the network as retrained so
+    far are scored anew, after each it is trained by `recipe`.
 
     Step N writes `<stem>_stepN.ckpt`; with `resume` a step whose file is there is not done again, and one that was
     interrupted goes on. Raises `ValueError` where residuals or expansions of the two differ, as rule `paper` makes them.
@@ -57,7 +57,7 @@ def prune_stepwise(model: MODNet, final: MODNetConfig, data_dir: Path, *, steps:
 
 
 def add_step_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `step_recipe`, and `--steps` and `--resume`."""
+    """Add the options of `step_recipe`, and `--steps` and `--resume`."""
     parser.add_argument("--steps", type=int, default=0, help="prune and retrain a little on --data-dir, this many times; "
                         "rule tied (default: prune once, do not retrain)")
     parser.add_argument("--step-epochs", type=int, default=1, help="of each retraining (default: %(default)s)")
@@ -68,7 +68,7 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
 
 
 def step_recipe(args: argparse.Namespace) -> Recipe:
-    """How each step is retrained. Raises `ValueError` for a number out of range."""
+    """Make the recipe by which each step is retrained. Raises `ValueError` for a number out of range."""
     if args.steps < 0:
         raise ValueError(f"steps is {args.steps}, allowed are whole numbers from 0")
     return Recipe(epochs=args.step_epochs, batch_size=args.step_batch_size, lr=args.step_lr, optimizer="adamw",

@@ -1,0 +1,1 @@
+"""Training: recipe, losses, distillation, the step and the loop, state and log."""

@@ -12,7 +12,7 @@ from src.training.losses import semantic_target
 
 
 def boundary(semantic: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
-    """Band round the outline of the predicted foreground, 1 in it and 0 elsewhere, (N, 1, H, W).
+    """Compute a band round the outline of the predicted foreground, 1 in it and 0 elsewhere, (N, 1, H, W).
 
     Foreground is where both the matte (N, 1, H, W) and the semantics (N, 1, H/16, W/16) are over 0.1; the band is 5 % of
     the mean side of the picture wide.
@@ -25,15 +25,16 @@ def boundary(semantic: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
 
 
 def mean_in(error: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Mean of `error` (N, 1, H, W) over `region` of each sample, averaged over the samples; 0 where it is empty."""
+    """Compute the mean of `error` (N, 1, H, W) over `region` of each sample, averaged over the samples; 0 where it is
+    empty."""
     total, count = ((x * region).sum((1, 2, 3)) for x in (error, torch.ones_like(error)))
     return (total / count.clamp_min(1)).mean()
 
 
 def consistency_loss(pred: tuple[torch.Tensor, torch.Tensor, torch.Tensor], frozen_detail: torch.Tensor, *,
                      semantic_scale: float = 100.0, detail_scale: float = 1.0) -> torch.Tensor:
-    """Semantics against the shrunk matte, and in the boundary detail against matte and against the detail of a frozen
-    copy of the network, which keeps it from becoming blurred (equations 7 and 8); finite without any boundary.
+    """Compare the semantics with the shrunk matte, and in the boundary the detail with the matte and with the detail of a
+    frozen copy of the network, which keeps it from becoming blurred (equations 7 and 8); finite without any boundary.
 
     `pred` is what `MODNet` returns. Scales are those of the official code.
     """

@@ -1,4 +1,5 @@
-"""Learning from a teacher network: its three heads, and its features through adapters that are thrown away afterwards.
+"""Learn from a teacher network: from its three heads, and from its features through adapters that are thrown away
+afterwards.
 
 Heads as in Hinton et al. 2015 (here regression, so no temperature), features as in FitNets (Romero et al. 2015).
 """
@@ -20,14 +21,14 @@ Features = dict[str, torch.Tensor]
 
 
 class Output(NamedTuple):
-    """What a network says of a batch: its heads as `MODNet` returns them, and its features by name."""
+    """The output of a network for a batch: its heads as `MODNet` returns them, and its features by name."""
 
     heads: Heads
     features: Features
 
 
 def forward(model: MODNet, image: torch.Tensor, *, semantic_training: bool) -> Heads:
-    """What `model` returns; with `semantic_training` the coarse semantics alone, for a fifth of the work."""
+    """Run `model` on a batch; with `semantic_training` the coarse semantics alone, for a fifth of the work."""
     if not semantic_training:
         return model(image)
     semantic, _ = model.lr_branch(model.backbone(image)["enc32x"], False)
@@ -36,7 +37,7 @@ def forward(model: MODNet, image: torch.Tensor, *, semantic_training: bool) -> H
 
 @contextlib.contextmanager
 def tapped(model: MODNet) -> Iterator[Features]:
-    """A dict that the next call of `model` fills with `lr8x` (N, C, H/8, W/8) and `hr2x` (N, C, H/2, W/2)."""
+    """Return a dict that the next call of `model` fills with `lr8x` (N, C, H/8, W/8) and `hr2x` (N, C, H/2, W/2)."""
     features: Features = {}
     taps = {"lr8x": model.lr_branch.conv_lr8x, "hr2x": model.hr_branch.conv_hr2x}
     hooks = [module.register_forward_hook(lambda _m, _x, out, name=name: features.__setitem__(name, out))
@@ -49,7 +50,7 @@ def tapped(model: MODNet) -> Iterator[Features]:
 
 
 def feature_widths(config: MODNetConfig) -> dict[str, int]:
-    """Channels of the features that `tapped` gives."""
+    """Return the channels of the features that `tapped` gives."""
     return {"lr8x": config.lr8x, "hr2x": config.hr_2x}
 
 
@@ -66,6 +67,7 @@ class Student(nn.Module):
         self.adapters = nn.ModuleDict({name: nn.Conv2d(widths[name], width, 1) for name, width in wanted.items()})
 
     def forward(self, image: torch.Tensor) -> Output:
+        """Run the network on a batch (N, 3, H, W) in [-1, 1], its features adapted to those of the teacher."""
         if not self.adapters:
             return Output(forward(self.model, image, semantic_training=self.semantic_training), {})
         with tapped(self.model) as features:
@@ -75,21 +77,21 @@ class Student(nn.Module):
 
 @torch.no_grad()
 def teach(teacher: MODNet, image: torch.Tensor, *, semantic_training: bool) -> Output:
-    """What a teacher in eval mode says of a batch (N, 3, H, W) in [-1, 1]."""
+    """Run a teacher in eval mode on a batch (N, 3, H, W) in [-1, 1]."""
     with tapped(teacher) as features:
         heads = forward(teacher, image, semantic_training=semantic_training)
     return Output(heads, features)
 
 
 def soft_region(matte: torch.Tensor, radius: int) -> torch.Tensor:
-    """Where a matte (N, 1, H, W) is neither sure foreground nor sure background, `radius` pixels wider; bool."""
+    """Find where a matte (N, 1, H, W) is neither sure foreground nor sure background, `radius` pixels wider; bool."""
     soft = ((matte > 0.05) & (matte < 0.95)).float()
     return F.max_pool2d(soft, 2 * radius + 1, 1, radius) > 0
 
 
 def head_loss(pred: Heads, taught: Heads, *, scales: tuple[float, float, float]) -> torch.Tensor:
-    """MODNet's three losses with the teacher in place of the truth: squared error of the semantics, absolute error of
-    the detail in the soft region of the teacher's matte, absolute error of the matte, there five times as heavy.
+    """Compute MODNet's three losses with the teacher in place of the truth: squared error of the semantics, absolute error
+    of the detail in the soft region of the teacher's matte, absolute error of the matte, there five times as heavy.
 
     `scales` multiply semantic, detail and matte; the heads as `MODNet` returns them. Every term is 0 where both agree.
     """
@@ -104,7 +106,8 @@ def head_loss(pred: Heads, taught: Heads, *, scales: tuple[float, float, float])
 
 
 def feature_loss(features: Features, taught: Features) -> torch.Tensor:
-    """Squared error of the adapted features, divided by the teacher's own mean square, averaged over the features."""
+    """Compute the squared error of the adapted features, divided by the teacher's own mean square, averaged over the
+    features."""
     terms = [F.mse_loss(value.float(), taught[name].float()) / taught[name].float().square().mean().clamp_min(1e-6)
              for name, value in features.items()]
     return torch.stack(terms).mean()

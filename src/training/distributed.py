@@ -1,4 +1,4 @@
-"""Several processes that train one network: `torchrun --nproc-per-node 2 src/trainer.py ...`."""
+"""Train one network in several processes: `torchrun --nproc-per-node 2 src/trainer.py ...`."""
 from __future__ import annotations
 
 import os
@@ -11,7 +11,7 @@ from src.training.distillation import Student
 
 
 def join(device: str) -> str:
-    """Joins the processes that torchrun started, if it did (gloo on a CPU, NCCL on GPUs); the device of this one."""
+    """Join the processes that torchrun started, if it did (gloo on a CPU, NCCL on GPUs); return the device of this one."""
     if "LOCAL_RANK" not in os.environ or not dist.is_available():
         return device
     on_gpu = device.startswith("cuda")
@@ -24,29 +24,29 @@ def join(device: str) -> str:
 
 
 def leave() -> None:
-    """Ends what `join` began."""
+    """End what `join` began."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 def world_size() -> int:
-    """Number of processes, 1 without torchrun."""
+    """Return the number of processes, 1 without torchrun."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of the processes this is; process 0 alone writes files."""
+    """Return the number of this process; process 0 alone writes files."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def wait_for_all() -> None:
-    """Returns when every process is here."""
+    """Wait until every process is here."""
     if world_size() > 1:
         dist.barrier()
 
 
 def sum_over_processes(values: dict[str, float]) -> dict[str, float]:
-    """Sum of each value over the processes, where they have it."""
+    """Sum each value over the processes that have it."""
     if world_size() == 1:
         return values
     gathered: list[dict[str, float]] = [{}] * world_size()
@@ -59,12 +59,14 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor) -> torch.Tensor:
+        """Sum the tensor."""
         x = x.clone()
         dist.all_reduce(x)
         return x
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: torch.Tensor) -> torch.Tensor:
+        """Sum the gradients."""
         grad = grad.contiguous().clone()
         dist.all_reduce(grad)
         return grad
@@ -75,6 +77,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
     torch's `SyncBatchNorm` does not run."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise features (N, C, H, W)."""
         if not self.training or world_size() == 1:
             return super().forward(x)
         # Means and variances of each process, then both of all: squares less a squared mean would lose digits.
@@ -95,7 +98,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def share(student: Student) -> nn.parallel.DistributedDataParallel | None:
-    """The student as the processes train it together, its batch norms made common; `None` for a single process."""
+    """Make the student one that the processes train together, with common batch norms; `None` for a single process."""
     if world_size() == 1:
         return None
     if student.semantic_training:

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights: what is evaluated and saved, while the raw weights are trained."""
+"""Keep an exponential moving average of the weights: it is evaluated and saved, while the raw weights are trained."""
 from __future__ import annotations
 
 import copy
@@ -23,7 +23,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: MODNet) -> None:
-        """Takes in the weights of `model`."""
+        """Add the weights of `model` to the average."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages, values = self.model.state_dict().values(), model.state_dict().values()
@@ -34,10 +34,10 @@ class Ema:
                 average.copy_(value)
 
     def state_dict(self) -> dict:
-        """What `load_state_dict` takes back."""
+        """Return what `load_state_dict` takes."""
         return {"model": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict) -> None:
-        """Goes on from `state`."""
+        """Restore the average from `state`."""
         self.model.load_state_dict(state["model"])
         self.updates = state["updates"]

@@ -1,4 +1,4 @@
-"""From folders and a recipe to the batches of training."""
+"""Load the batches of training from folders, as a recipe says."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MOST_NAMED = 3
 
 
 def folders_of(recipe: Recipe) -> dict:
-    """The folders of a recipe, which holds them as text."""
+    """Return the folders of a recipe, which holds them as text."""
     paths = {name: None if getattr(recipe, name) is None else Path(getattr(recipe, name))
              for name in ("unlabeled_dir", "background_dir")}
     rough = (recipe.semantic_only_dir,) if isinstance(recipe.semantic_only_dir, str) else recipe.semantic_only_dir
@@ -29,8 +29,8 @@ def folders_of(recipe: Recipe) -> dict:
 
 def make_dataset(data_dir: Sources | Shards, recipe: Recipe, cache_dir: Path = CACHE_DIR,
                  val_dir: Sources | None = None) -> MattingDataset | ShardDataset:
-    """The training samples that `recipe` asks for, after a look at every pair, those for validation too: of `val_dir`, or
-    of the sets of `data_dir` that have some.
+    """Build the training samples that `recipe` asks for, after a look at every pair, those for validation too: of `val_dir`,
+    or of the sets of `data_dir` that have some.
 
     Raises `FileNotFoundError` or `ValueError` naming a folder or file.
     """
@@ -49,7 +49,7 @@ def make_dataset(data_dir: Sources | Shards, recipe: Recipe, cache_dir: Path = C
 
 
 def stream_shards(shards: Shards, recipe: Recipe, val_dir: Sources | None) -> ShardDataset:
-    """The training samples that `recipe` asks for, of WebDataset shards, after a look at every pair for validation.
+    """Build the training samples that `recipe` asks for, of WebDataset shards, after a look at every pair for validation.
 
     Raises `FileNotFoundError` or `ValueError` naming a file, a pattern, or an option that goes with folders.
     """
@@ -67,7 +67,7 @@ def stream_shards(shards: Shards, recipe: Recipe, val_dir: Sources | None) -> Sh
 
 
 def name_repeats(pairs: Sequence[Pair], val: Sequence[Pair]) -> None:
-    """Notes the pictures of `val` that are also among `pairs`, which are trained on."""
+    """Name the pictures of `val` that are also among `pairs`, which are trained on."""
     found = repeats([pair.image for pair in pairs], [pair.image for pair in val])
     if found:
         named = ", ".join(f"{printable(other)} is {printable(path)}" for path, other in found[:MOST_NAMED])
@@ -77,7 +77,7 @@ def name_repeats(pairs: Sequence[Pair], val: Sequence[Pair]) -> None:
 
 
 def make_batches(dataset: MattingDataset | ShardDataset, recipe: Recipe) -> Batches:
-    """Which samples make which step; of this process its share. Of shards only how many."""
+    """Choose which samples make which step, for the share of this process; of shards only how many."""
     if isinstance(dataset, ShardDataset):
         return Batches(recipe.batch_size, recipe.batch_size, seed=recipe.seed, accumulate=recipe.accumulate,
                        steps=recipe.steps_per_epoch, rank=rank(), world=world_size())
@@ -87,8 +87,8 @@ def make_batches(dataset: MattingDataset | ShardDataset, recipe: Recipe) -> Batc
 
 def load_training(dataset: MattingDataset | ShardDataset, batches: Batches, *, workers: int = 0,
                   pin: bool = False) -> DataLoader:
-    """The loader of `dataset`, whose foreground colours are estimated and, with `workers`, whose pictures are packed into
-    one file before, both once for all, by one process."""
+    """Build the loader of `dataset`; by one process, once for all, foreground colours are estimated and, with `workers`,
+    pictures packed into one file."""
     if isinstance(dataset, ShardDataset):
         return DataLoader(dataset, batch_size=batches.batch_size, num_workers=workers, pin_memory=pin,
                           worker_init_fn=one_thread)

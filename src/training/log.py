@@ -1,4 +1,4 @@
-"""The log of a training run: a JSON line an epoch, and the same as a picture."""
+"""Write the log of a training run: a JSON line an epoch, and the same as a picture."""
 from __future__ import annotations
 
 import json
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 
 def write_log(log: list[dict], stem: Path) -> None:
-    """Writes `<stem>_log.jsonl` and `<stem>_curves.png`."""
+    """Write `<stem>_log.jsonl` and `<stem>_curves.png`."""
     write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row) + "\n" for row in log))
     plot_log(log, Path(f"{stem}_curves.png"))
 
 
 def open_tensorboard(stem: Path, epoch: int) -> SummaryWriter:
-    """A writer to the folder `<stem>_tensorboard`; what is there from `epoch` on is dropped."""
+    """Open a writer to the folder `<stem>_tensorboard`; what is there from `epoch` on is dropped."""
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(f"{stem}_tensorboard", purge_step=epoch)
 
 
 def write_scalars(writer: SummaryWriter, row: dict) -> None:
-    """Adds each number of an epoch."""
+    """Add each number of an epoch."""
     for name, value in row.items():
         writer.add_scalar(name, value, row["epoch"])
     writer.flush()
 
 
 def plot_log(log: list[dict], path: Path) -> None:
-    """Losses and validation errors over the epochs, as a PNG."""
+    """Draw losses and validation errors over the epochs as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")

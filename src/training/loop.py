@@ -32,7 +32,7 @@ SCORES = ("val_mse", "val_semantic")
 def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe, *, stem: Path, workers: int = 0,
           save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_dir: Sources | None = None,
           val_half: str | None = None, val_every: int = 1, val_limit: int | None = None, tensorboard: bool = False) -> Path:
-    """Trains `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
+    """Train `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
     suffix, and written by the first process alone.
 
     Returns the checkpoint to use: the best on `val` of `val_dir`, or of those data sets that have one, by one half of it if
@@ -70,7 +70,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
 
 
 def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, epoch: int) -> dict[str, float]:
-    """One epoch; its row for the log: losses, steps so far, learning rate and speed."""
+    """Train one epoch; return its row for the log: losses, steps so far, learning rate and speed."""
     if isinstance(loader.dataset, ShardDataset):
         loader.dataset.epoch = epoch
     batches.epoch, start, title = epoch, time.perf_counter(), f"epoch {epoch}/{recipe.epochs - 1}"
@@ -85,7 +85,7 @@ def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: R
 
 
 def save_epoch(model: MODNet, info: dict, recipe: Recipe, log: list[dict], *, stem: Path, save: bool) -> None:
-    """Writes `_epochN` if `save`, and `_best` if the last row of `log` has the lowest of `SCORES`."""
+    """Write `_epochN` if `save`, and `_best` if the last row of `log` has the lowest of `SCORES`."""
     row = log[-1]
     info = info | {"training": {**asdict(recipe), **row}}
     if save:

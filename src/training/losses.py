@@ -1,4 +1,4 @@
-"""MODNet's three training losses (Ke et al. 2022, section 3.2, equations 1 to 4); pure functions."""
+"""Compute MODNet's three training losses (Ke et al. 2022, section 3.2, equations 1 to 4); pure functions."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -19,11 +19,12 @@ class Losses(NamedTuple):
 
     @property
     def total(self) -> torch.Tensor:
+        """Their sum."""
         return self.semantic + self.detail + self.matte
 
 
 def semantic_target(alpha: torch.Tensor) -> torch.Tensor:
-    """Coarse semantics of a matte (N, 1, H, W): shrunk 16 times and blurred, (N, 1, H/16, W/16)."""
+    """Shrink a matte (N, 1, H, W) 16 times and blur it to the coarse semantics (N, 1, H/16, W/16)."""
     coarse = F.interpolate(alpha, scale_factor=1 / 16, mode="bilinear", align_corners=False)
     line = alpha.new_tensor(_BLUR_1D)
     kernel = (line[:, None] * line[None, :])[None, None]
@@ -31,18 +32,18 @@ def semantic_target(alpha: torch.Tensor) -> torch.Tensor:
 
 
 def semantic_loss(pred_semantic: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Squared error of the coarse matte (N, 1, H/16, W/16) against the target made from `alpha` (N, 1, H, W)."""
+    """Compute the squared error of the coarse matte (N, 1, H/16, W/16) against the target made from `alpha` (N, 1, H, W)."""
     return F.mse_loss(pred_semantic, semantic_target(alpha))
 
 
 def detail_loss(pred_detail: torch.Tensor, alpha: torch.Tensor, trimap: torch.Tensor) -> torch.Tensor:
-    """Absolute error inside the unknown region (trimap 0.5), averaged over all pixels; all (N, 1, H, W)."""
+    """Compute the absolute error inside the unknown region (trimap 0.5), averaged over all pixels; all (N, 1, H, W)."""
     return ((pred_detail - alpha).abs() * (trimap == 0.5)).mean()
 
 
 def matte_loss(pred_matte: torch.Tensor, alpha: torch.Tensor, trimap: torch.Tensor,
                image: torch.Tensor) -> torch.Tensor:
-    """Absolute and compositional error of the matte, the unknown region weighted four times more.
+    """Compute the absolute and compositional error of the matte, the unknown region weighted four times more.
 
     `image` (N, 3, H, W) in [-1, 1], the others (N, 1, H, W) in [0, 1].
     """
@@ -53,14 +54,15 @@ def matte_loss(pred_matte: torch.Tensor, alpha: torch.Tensor, trimap: torch.Tens
 
 
 def believe(pred: torch.Tensor, alpha: torch.Tensor, ignore: torch.Tensor) -> torch.Tensor:
-    """`alpha` (N, 1, H, W), but the prediction itself, as a constant, where `ignore`: there is no loss and no gradient."""
+    """Return `alpha` (N, 1, H, W), but the prediction itself, as a constant, where `ignore`: there is no loss and no
+    gradient."""
     return torch.where(ignore, pred.detach(), alpha)
 
 
 def modnet_losses(pred: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None], image: torch.Tensor,
                   alpha: torch.Tensor, trimap: torch.Tensor, *, semantic_scale: float = 10.0, detail_scale: float = 10.0,
                   matte_scale: float = 1.0, semantic_only: torch.Tensor | None = None) -> Losses:
-    """The three scaled losses of one batch; `pred` is what `MODNet` returns, `alpha` is in [0, 1].
+    """Compute the three scaled losses of one batch; `pred` is what `MODNet` returns, `alpha` is in [0, 1].
 
     Of the samples with `semantic_only` (N,) bool, detail and matte do not count in the unknown region. Without detail and
     matte predictions their losses are 0.

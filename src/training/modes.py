@@ -17,12 +17,12 @@ from src.training.recipe import Recipe
 
 
 def scratch_epochs(config: MODNetConfig, epochs: int) -> int:
-    """Epochs that cost as many multiply-accumulates, as deployed, as `epochs` of the dense network; rounded up."""
+    """Count the epochs that cost as many multiply-accumulates, as deployed, as `epochs` of the dense network; rounded up."""
     return math.ceil(epochs * macs(MODNetConfig()) / macs(config))
 
 
 def apply_mode(model: MODNet, recipe: Recipe) -> tuple[MODNet, Recipe]:
-    """The network to start from and the recipe with its epochs, by `recipe.mode`.
+    """Return the network to start from and the recipe with its epochs, by `recipe.mode`.
 
     Without `finetune` the weights are new, drawn from the recipe's seed. The returned recipe keeps the mode and must not
     be given to this function again.

@@ -43,7 +43,7 @@ FOLDERS = ("background_dir", "unlabeled_dir", "teacher")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """An option for each field of `Recipe`."""
+    """Add an option for each field of `Recipe`."""
     recipe = parser.add_argument_group("recipe")
     default = Recipe()
     recipe.add_argument("--epoch", type=int, default=default.epochs, help="number of epochs (default: %(default)s)")
@@ -75,7 +75,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def make_recipe(args: argparse.Namespace) -> Recipe:
-    """Raises `ValueError` for a number out of range."""
+    """Make the recipe that the options ask for. Raises `ValueError` for a number out of range."""
     values = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe) if field.name != "epochs"}
     folders = {name: None if values[name] is None else str(values[name]) for name in FOLDERS}
     if len(args.input_size) > 2:
@@ -100,7 +100,7 @@ def parse_data(texts: list[str], *, strict: bool = False) -> Shards | list[Sourc
 
 
 def parse_train_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:
-    """The parsed command line. Raises `ValueError` for data sets with a bad weight or given twice."""
+    """Parse the command line. Raises `ValueError` for data sets with a bad weight or given twice."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, help="checkpoint to start from, its pruning JSON beside it")
     parser.add_argument("--backbone", help="start a dense network from an ImageNet encoder instead: a file, or `imagenet` "

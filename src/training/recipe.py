@@ -1,4 +1,4 @@
-"""What decides the result of a training run: its numbers, its optimiser and its learning rates."""
+"""The recipe of a training run: its numbers, its optimiser and its learning rates."""
 from __future__ import annotations
 
 import math
@@ -25,7 +25,7 @@ PROBABILITIES = ("composition_prob", "two_people_prob", "distractor_prob")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the result of a training run, besides the start and the data; a resumed run must have the same."""
+    """All that decides the result of a training run, besides the start and the data; a resumed run must have the same."""
 
     epochs: int = 2
     batch_size: int = 2
@@ -115,7 +115,8 @@ class Recipe:
         return (self.input_size, self.input_size) if isinstance(self.input_size, int) else self.input_size
 
     def size_at(self, step: int) -> int:
-        """Side of the crops of a step: any multiple of `STRIDE` between `sizes`, alike in all processes and when resumed."""
+        """Return the side of the crops of a step: any multiple of `STRIDE` between `sizes`, alike in all processes and when
+        resumed."""
         low, high = self.sizes
         rng = np.random.default_rng([self.seed, step, STRIDE])
         return low if low == high else STRIDE * int(rng.integers(low // STRIDE, high // STRIDE + 1))
@@ -132,8 +133,8 @@ class Recipe:
 
 
 def make_optimizer(model: MODNet, recipe: Recipe, *, extra: Iterable[nn.Parameter] = ()) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own, `extra` are
-    parameters outside the model.
+    """Make the optimiser: SGD with momentum 0.9 as published, or AdamW; the encoder may have a learning rate of its own,
+    `extra` are parameters outside the model.
 
     Weight decay is 0 with SGD and 0.01 with AdamW where the recipe does not say.
     """
@@ -147,8 +148,8 @@ def make_optimizer(model: MODNet, recipe: Recipe, *, extra: Iterable[nn.Paramete
 
 
 def rate_factor(step: int, recipe: Recipe, steps_per_epoch: int) -> float:
-    """Share of the highest learning rate at `step`: a line up over `warmup_steps`; after it divided by 10 every quarter
-    of the epochs as published (`step`), or half a cosine down to 0 (`cosine`)."""
+    """Return the share of the highest learning rate at `step`: a line up over `warmup_steps`; after it divided by 10 every
+    quarter of the epochs as published (`step`), or half a cosine down to 0 (`cosine`)."""
     if step < recipe.warmup_steps:
         return (step + 1) / (recipe.warmup_steps + 1)
     if recipe.schedule == "step":
@@ -159,7 +160,7 @@ def rate_factor(step: int, recipe: Recipe, steps_per_epoch: int) -> float:
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe,
                   steps_per_epoch: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Learning rate by step: `rate_factor`, or one cycle (Smith 2018) whose first tenth goes up."""
+    """Make the schedule of the learning rate: `rate_factor`, or one cycle (Smith 2018) whose first tenth goes up."""
     if recipe.schedule == "onecycle":
         rates = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=recipe.epochs * steps_per_epoch,

@@ -1,4 +1,4 @@
-"""Everything that changes while a network is trained, and its file, from which training goes on exactly."""
+"""The state of a training run and its file, from which training goes on exactly."""
 from __future__ import annotations
 
 import contextlib
@@ -19,7 +19,7 @@ from src.training.recipe import Recipe, make_optimizer, make_schedule
 
 @dataclass
 class TrainState:
-    """The network and what goes with it; `step` counts steps of the optimiser.
+    """All that changes while a network is trained; `step` counts steps of the optimiser.
 
     `shared` is the student as several processes train it; `teacher` and `frozen`, a copy of the network at its start, are
     in eval mode and do not change.
@@ -37,18 +37,20 @@ class TrainState:
 
     @property
     def model(self) -> MODNet:
+        """The network in training."""
         return self.student.model
 
     def run(self, image: torch.Tensor) -> Output:
-        """The student's output for a batch (N, 3, H, W) in [-1, 1]."""
+        """Return the student's output for a batch (N, 3, H, W) in [-1, 1]."""
         return self.student(image) if self.shared is None else self.shared(image)
 
     def no_sync(self) -> contextlib.AbstractContextManager:
-        """Inside, gradients are added up by this process alone."""
+        """Return a context in which gradients are added up by this process alone."""
         return contextlib.nullcontext() if self.shared is None else self.shared.no_sync()
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.model.parameters()).device
 
     @property
@@ -57,14 +59,14 @@ class TrainState:
         return self.model if self.ema is None else self.ema.model
 
     def parts(self) -> dict:
-        """What has a state of its own, by name."""
+        """Return, by name, the parts that have a state of their own."""
         parts = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
         parts |= {"adapters": self.student.adapters} if self.student.adapters else {}
         return parts if self.ema is None else parts | {"ema": self.ema}
 
 
 def load_teacher(path: Path, device: torch.device) -> MODNet:
-    """A network to learn from. Raises `FileNotFoundError`, or `ValueError` naming the file if it is no MODNet."""
+    """Load a network to learn from. Raises `FileNotFoundError`, or `ValueError` naming the file if it is no MODNet."""
     try:
         return load_model(path, device=device).requires_grad_(False).to(memory_format=torch.channels_last)
     except ValueError as error:
@@ -72,7 +74,7 @@ def load_teacher(path: Path, device: torch.device) -> MODNet:
 
 
 def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainState:
-    """The state before the first step. Raises `ValueError` for fp16 without a GPU."""
+    """Make the state before the first step. Raises `ValueError` for fp16 without a GPU."""
     device = next(model.parameters()).device
     if recipe.precision == "fp16" and device.type != "cuda":
         raise ValueError("precision fp16 needs a CUDA device; on a CPU use bf16 or fp32")

@@ -1,4 +1,4 @@
-"""One step of training, and one epoch of steps."""
+"""Train one step, and one epoch of steps."""
 from __future__ import annotations
 
 import contextlib
@@ -24,15 +24,15 @@ Batch = dict[str, torch.Tensor]
 
 
 def check_finite(name: str, value: float, names: list[str]) -> None:
-    """Raises `ValueError` with the file `names` of the batch if its loss or gradient is NaN or infinite."""
+    """Raise `ValueError` with the file `names` of the batch if its loss or gradient is NaN or infinite."""
     if not math.isfinite(value):
         raise ValueError(f"the {name} is {value} in the batch of {', '.join(names)}; the last good checkpoint is "
                          "untouched; try a smaller --lr")
 
 
 def set_modes(model: MODNet, recipe: Recipe, step: int) -> None:
-    """Training mode, but batch norms keep their statistics while they are frozen: the encoder's as the recipe says, with
-    SOC all of them, as in the official code."""
+    """Set training mode, but keep the statistics of frozen batch norms: the encoder's as the recipe says, with SOC all of
+    them, as in the official code."""
     model.train()
     frozen = recipe.freeze_bn_steps == -1 or step < recipe.freeze_bn_steps
     for module in (model if recipe.soc else model.backbone).modules():
@@ -41,12 +41,12 @@ def set_modes(model: MODNet, recipe: Recipe, step: int) -> None:
 
 
 def pick(heads: Heads, which: torch.Tensor) -> Heads:
-    """The heads of some samples of a batch; `which` (N,) is bool."""
+    """Return the heads of some samples of a batch; `which` (N,) is bool."""
     return tuple(None if head is None else head[which] for head in heads)
 
 
 def label_losses(heads: Heads, batch: Batch, recipe: Recipe) -> dict[str, torch.Tensor]:
-    """MODNet's losses on the samples with a matte, each times the share of these samples in the batch."""
+    """Compute MODNet's losses on the samples with a matte, each times the share of these samples in the batch."""
     known = batch["labeled"]
     if not known.any():
         return dict.fromkeys(("semantic", "detail", "matte"), torch.zeros((), device=known.device))
@@ -57,7 +57,7 @@ def label_losses(heads: Heads, batch: Batch, recipe: Recipe) -> dict[str, torch.
 
 
 def batch_losses(state: TrainState, batch: Batch, recipe: Recipe) -> dict[str, torch.Tensor]:
-    """What each objective adds to the loss of one micro-batch on the device, by name."""
+    """Compute what each objective adds to the loss of one micro-batch on the device, by name."""
     image, others = batch["image"].contiguous(memory_format=torch.channels_last), ~batch["labeled"]
     half = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
     only = recipe.semantic_training
@@ -78,7 +78,7 @@ def batch_losses(state: TrainState, batch: Batch, recipe: Recipe) -> dict[str, t
 
 
 def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
-    """Gradients to new weights. Raises `ValueError` naming the files of the step if a gradient is not finite."""
+    """Update the weights by the gradients. Raises `ValueError` naming the files of the step if a gradient is not finite."""
     state.scaler.unscale_(state.optimizer)
     parameters = [p for p in state.student.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
@@ -96,8 +96,8 @@ def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
 
 
 def resize_batch(batch: Batch, size: int) -> Batch:
-    """The batch with pictures, alphas and trimaps of `size` x `size`, each pixel the mean of those it covers; a trimap is
-    0.5 wherever any of them is."""
+    """Resize the pictures, alphas and trimaps of a batch to `size` x `size`, each pixel the mean of those it covers; a
+    trimap is 0.5 wherever any of them is."""
     if batch["image"].shape[-1] == size:
         return batch
     image, alpha, trimap = (F.interpolate(batch[key], (size, size), mode="area") for key in ("image", "alpha", "trimap"))
@@ -106,7 +106,7 @@ def resize_batch(batch: Batch, size: int) -> Batch:
 
 
 def next_batch(batches: Iterator[Batch], device: torch.device) -> Batch:
-    """The next micro-batch, on the device. What a loading process raised is raised here without its traceback."""
+    """Load the next micro-batch onto the device. What a loading process raised is raised here without its traceback."""
     try:
         batch = next(batches)
     except (ValueError, OSError) as error:
@@ -118,7 +118,7 @@ def next_batch(batches: Iterator[Batch], device: torch.device) -> Batch:
 
 def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, recipe: Recipe, *, share: float,
                names_of: list[str]) -> dict[str, float]:
-    """One step of the optimiser on `count` micro-batches; the sum of each loss over the samples.
+    """Train one step of the optimiser on `count` micro-batches; return the sum of each loss over the samples.
 
     `share` is the weight of one sample in the mean over the step; `names_of` names the samples by index.
     """
@@ -145,7 +145,7 @@ def train_step(state: TrainState, micro_batches: Iterator[Batch], count: int, re
 
 def train_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, *,
                 title: str) -> dict[str, float]:
-    """One epoch of `batches`; the mean over the samples of what each objective added to the loss.
+    """Train one epoch of `batches`; return the mean over the samples of what each objective added to the loss.
 
     Raises `ValueError` naming the files of a batch gone wrong.
     """

@@ -1,4 +1,4 @@
-"""What a network in training is worth on `val`."""
+"""Validate a network in training on `val`."""
 from __future__ import annotations
 
 import statistics
@@ -18,7 +18,7 @@ from src.training.losses import semantic_loss
 
 @torch.inference_mode()
 def semantic_error(model: MODNet, pairs: Sequence[Pair], title: str) -> float:
-    """Mean squared error of the coarse semantics alone, for a network in eval mode."""
+    """Compute the mean squared error of the coarse semantics alone, for a network in eval mode."""
     device, errors = next(model.parameters()).device, []
     for pair in progress_bar(pairs, desc=title, leave=False):
         image, alpha = read_pair(pair)
@@ -31,8 +31,9 @@ def semantic_error(model: MODNet, pairs: Sequence[Pair], title: str) -> float:
 
 def validate(model: MODNet, data_dir: Sources, *, semantic_training: bool, limit: int | None,
              half: str | None = None) -> dict:
-    """`val_mse`, `val_mad` and `val_n`, or `val_semantic` where nothing else is trained, on the first `limit` pictures of
-    one or both halves of `val`; of several data sets the mean over the sets, and each set's own as `val_mse_<set>`."""
+    """Compute `val_mse`, `val_mad` and `val_n`, or `val_semantic` where nothing else is trained, on the first `limit`
+    pictures of one or both halves of `val`; of several data sets the mean over the sets, and each set's own as
+    `val_mse_<set>`."""
     model.eval()
     rows: dict[str, dict[str, float]] = {}
     sets = pairs_by_set(data_dir, "val", half=half, limit=limit)

@@ -12,7 +12,7 @@ COLLARS = ("crew", "crew", "vee", "shirt", "jacket", "jacket", "roll", "hood")
 
 
 def pattern(rng: np.random.Generator, kind: str, shape: tuple[int, int], scale: float) -> np.ndarray:
-    """Cloth (H, W, 3) uint8 of one of `PATTERNS` for a head of `scale` pixels half height."""
+    """Draw cloth (H, W, 3) uint8 of one of `PATTERNS` for a head of `scale` pixels half height."""
     base = random_colour(rng, (0.1, 0.8), (0.12, 0.95))
     other = darken(base, 0.6) if rng.random() < 0.4 else random_colour(rng, (0.0, 0.8), (0.2, 1.0))
     y, x = (grid.astype(np.float32) / scale for grid in np.mgrid[:shape[0], :shape[1]])
@@ -27,7 +27,7 @@ def pattern(rng: np.random.Generator, kind: str, shape: tuple[int, int], scale: 
 
 
 def draw_neck(sketch: Sketch, rng: np.random.Generator, skin: Colour) -> None:
-    """Neck and the bare skin down to the collarbones, in the shadow of the chin."""
+    """Draw the neck and the bare skin down to the collarbones, in the shadow of the chin."""
     wide = rng.uniform(0.36, 0.46)
     sides = [(wide, 0.4), (wide, 1.1), (wide + 0.06, 1.4), (0.62, 1.75), (0.6, 2.6)]
     outline = smooth([*sides, *((-x, y) for x, y in reversed(sides))])
@@ -36,7 +36,7 @@ def draw_neck(sketch: Sketch, rng: np.random.Generator, skin: Colour) -> None:
 
 
 def torso(rng: np.random.Generator, bottom: float, neck: float) -> np.ndarray:
-    """Outline (N, 2) of shoulders and arms down to `bottom`, with a neckline `neck` half heads wide."""
+    """Return the outline (N, 2) of shoulders and arms down to `bottom`, with a neckline `neck` half heads wide."""
     shoulder, slope, waist = rng.uniform(1.45, 2.05), rng.uniform(1.85, 2.15), rng.uniform(0.0, 0.4)
     side = [(neck, 1.32), (neck + 0.3, 1.55), (shoulder * 0.8, slope - 0.22), (shoulder, slope + 0.08),
             (shoulder + 0.17, slope + 0.8), (shoulder + 0.1 + waist, bottom * 0.6 + 1.5), (shoulder + waist, bottom)]
@@ -78,7 +78,7 @@ def _jacket(sketch: Sketch, rng: np.random.Generator, skin: Colour, bottom: floa
 
 
 def draw_clothes(sketch: Sketch, rng: np.random.Generator, skin: Colour) -> None:
-    """Shoulders in cloth of a random pattern and a random collar, down to the lower edge of the picture."""
+    """Draw shoulders in cloth of a random pattern and a random collar, down to the lower edge of the picture."""
     bottom = max(4.0, (sketch.height - sketch.centre[1]) / sketch.scale + 1)
     collar, kind = COLLARS[rng.integers(len(COLLARS))], PATTERNS[rng.integers(len(PATTERNS))]
     cloth = pattern(rng, "plain" if collar == "jacket" else kind, (sketch.height, sketch.width), sketch.scale)

@@ -10,12 +10,13 @@ IRISES = ((70, 45, 25), (95, 65, 35), (60, 110, 150), (80, 125, 80), (105, 120, 
 
 
 def random_skin(rng: np.random.Generator) -> Colour:
-    """A skin colour, RGB in [0, 255]."""
+    """Choose a skin colour, RGB in [0, 255]."""
     return blend(SKINS[rng.integers(len(SKINS))], SKINS[rng.integers(len(SKINS))], rng.uniform(0, 0.35))
 
 
 def head_outline(wide: float, jaw: float) -> np.ndarray:
-    """Outline (80, 2) of a head from (0, -1) to (0, 1), `wide` at its widest; `jaw` in [0, 0.3] narrows the chin."""
+    """Return the outline (80, 2) of a head from (0, -1) to (0, 1), `wide` at its widest; `jaw` in [0, 0.3] narrows the
+    chin."""
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     x, y = np.sin(angle), -np.cos(angle)
     x = np.sign(x) * np.abs(x) ** 0.88
@@ -23,7 +24,7 @@ def head_outline(wide: float, jaw: float) -> np.ndarray:
 
 
 def draw_head(sketch: Sketch, rng: np.random.Generator, skin: Colour, wide: float) -> None:
-    """Ears and the bare head, darker on one side."""
+    """Draw the ears and the bare head, darker on one side."""
     for side in (-1, 1):
         sketch.fill(ellipse(side * (wide - 0.01), 0.12, 0.12, 0.24), darken(skin, 0.9))
         sketch.fill(ellipse(side * (wide + 0.01), 0.12, 0.05, 0.14), darken(skin, 0.7))
@@ -90,7 +91,7 @@ def _glasses(sketch: Sketch, rng: np.random.Generator, wide: float, x: float, ga
 
 
 def draw_face(sketch: Sketch, rng: np.random.Generator, skin: Colour, hair: Colour, wide: float) -> None:
-    """Eyes, brows, nose, mouth, and by chance beard, glasses and freckles, all turned a little to one side."""
+    """Draw eyes, brows, nose, mouth, and by chance beard, glasses and freckles, all turned a little to one side."""
     x, gap, iris = rng.uniform(-0.1, 0.1), wide * rng.uniform(0.4, 0.46), IRISES[rng.integers(len(IRISES))]
     height, look, lift = rng.uniform(0.06, 0.1), rng.uniform(-0.05, 0.05), rng.uniform(-0.03, 0.06)
     if rng.random() < 0.2:

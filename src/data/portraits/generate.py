@@ -34,7 +34,7 @@ def _at_least(value: int, lowest: int, name: str) -> None:
 
 
 def draw_figure(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Premultiplied colour (H, W, 3) in [0, 255] and alpha (H, W) in [0, 1], float32, of a random person."""
+    """Draw a random person: premultiplied colour (H, W, 3) in [0, 255] and alpha (H, W) in [0, 1], float32."""
     size = min(height, 1.2 * width)
     centre = (width / 2 + size * rng.uniform(-0.06, 0.06), height * 0.43 + size * rng.uniform(-0.02, 0.03))
     sketch = Sketch(height, width, centre=centre, scale=size * rng.uniform(0.165, 0.235))
@@ -56,7 +56,7 @@ def draw_figure(rng: np.random.Generator, height: int, width: int) -> tuple[np.n
 
 
 def light_figure(rng: np.random.Generator, premultiplied: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Foreground (H, W, 3) float32 in [0, 255], lit from one side as if the figure were round."""
+    """Light a foreground (H, W, 3) float32 in [0, 255] from one side as if the figure were round."""
     height, width = alpha.shape
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.5)
     relief = cv2.GaussianBlur(alpha, (0, 0), min(height, width) * 0.03)
@@ -69,7 +69,7 @@ def light_figure(rng: np.random.Generator, premultiplied: np.ndarray, alpha: np.
 
 
 def portrait_layers(seed: int, *, height: int = 384, width: int = 320) -> Layers:
-    """Foreground, alpha and background of the portrait of `seed`. Raises `ValueError` for a bad seed or size."""
+    """Draw foreground, alpha and background of the portrait of `seed`. Raises `ValueError` for a bad seed or size."""
     for value, lowest, name in ((seed, 0, "seed"), (height, MIN_SIDE, "height"), (width, MIN_SIDE, "width")):
         _at_least(value, lowest, name)
     figure_rng, light_rng, backdrop_rng = (np.random.default_rng([seed, stream]) for stream in range(3))
@@ -81,13 +81,13 @@ def portrait_layers(seed: int, *, height: int = 384, width: int = 320) -> Layers
 
 
 def compose(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """alpha * foreground + (1 - alpha) * background, (H, W, 3) uint8, rounded once; arguments as in `Layers`."""
+    """Compute alpha * foreground + (1 - alpha) * background, (H, W, 3) uint8, rounded once; arguments as in `Layers`."""
     share = alpha[..., None].astype(np.float64) / 255
     return np.rint(share * foreground + (1 - share) * background).astype(np.uint8)
 
 
 def generate_portrait(seed: int, *, height: int = 384, width: int = 320) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (H, W, 3) uint8 RGB and its alpha (H, W) uint8; the same for the same arguments.
+    """Generate a picture (H, W, 3) uint8 RGB and its alpha (H, W) uint8; the same for the same arguments.
 
     The picture is `compose` of the `portrait_layers`, so its alpha is exact. Raises `ValueError` for a negative seed or
     a side under 64.
@@ -105,7 +105,7 @@ def _names(split: str, count: int) -> list[str]:
 
 
 def _is_complete(out_dir: Path, settings: dict, overwrite: bool) -> bool:
-    """Whether the set is there; `ValueError` if `out_dir` holds another one or pictures that are not ours."""
+    """Tell whether the set is there; `ValueError` if `out_dir` holds another one or pictures that are not ours."""
     record = out_dir / "generated.json"
     if not record.is_file():
         if (out_dir / "train").exists() or (out_dir / "val").exists():
@@ -125,7 +125,7 @@ def _is_complete(out_dir: Path, settings: dict, overwrite: bool) -> bool:
 
 def generate_data_set(out_dir: Path, *, train: int, val: int, seed: int = 0, height: int = 384, width: int = 320,
                       overwrite: bool = False) -> None:
-    """Writes `train` and `val` portraits that share no seed, in the layout that `find_pairs` reads.
+    """Write `train` and `val` portraits that share no seed, in the layout that `find_pairs` reads.
 
     A complete set with the same settings is left alone, an interrupted one made again. Raises `ValueError` for bad
     numbers, for a set with other settings unless `overwrite`, and for pictures that this function did not make.

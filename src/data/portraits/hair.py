@@ -39,13 +39,14 @@ STYLES = (
 
 
 def random_hair(rng: np.random.Generator) -> tuple[HairStyle, Colour]:
-    """A style and a colour, RGB in [0, 255]."""
+    """Choose a style and a colour, RGB in [0, 255]."""
     shade = blend(COLOURS[rng.integers(len(COLOURS))], COLOURS[rng.integers(4)], rng.uniform(0, 0.3))
     return STYLES[rng.integers(len(STYLES))], shade
 
 
 def strand(root: np.ndarray, direction: np.ndarray, style: HairStyle, length: float, swing: float) -> np.ndarray:
-    """Curve (13, 2) of a strand that leaves `root` along the unit vector `direction` and swings aside and down."""
+    """Return the curve (13, 2) of a strand that leaves `root` along the unit vector `direction` and swings aside and
+    down."""
     t = np.linspace(0, 1, 13)[:, None]
     side = np.array([-direction[1], direction[0]])
     wave = np.sin(t * (3 + 5 * style.curl)) * swing * style.curl
@@ -54,7 +55,7 @@ def strand(root: np.ndarray, direction: np.ndarray, style: HairStyle, length: fl
 
 def draw_strands(sketch: Sketch, rng: np.random.Generator, edge: np.ndarray, style: HairStyle, colour: Colour, *,
                  count: int, wind: float) -> None:
-    """Strands from random places of the curve `edge` (N, 2), clockwise round the hair, outwards."""
+    """Draw strands from random places of the curve `edge` (N, 2), clockwise round the hair, outwards."""
     along = np.gradient(edge, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
     outward = np.stack([along[:, 1], -along[:, 0]], 1)
@@ -72,7 +73,7 @@ def draw_strands(sketch: Sketch, rng: np.random.Generator, edge: np.ndarray, sty
 
 def draw_locks(sketch: Sketch, rng: np.random.Generator, start: np.ndarray, end: np.ndarray, colour: Colour,
                count: int) -> None:
-    """Lines of lighter and darker hair from points of `start` (N, 2) to the same points of `end` (N, 2)."""
+    """Draw lines of lighter and darker hair from points of `start` (N, 2) to the same points of `end` (N, 2)."""
     for index in rng.integers(len(start), size=count):
         middle = (start[index] + end[index]) / 2 + rng.normal(0, 0.03, 2)
         middle *= 1.04
@@ -98,7 +99,7 @@ def _mass_edge(style: HairStyle, wide: float, rng: np.random.Generator) -> np.nd
 
 def draw_hair_behind(sketch: Sketch, rng: np.random.Generator, style: HairStyle, colour: Colour, wide: float,
                      wind: float) -> None:
-    """What lies behind neck and head: the mass of long hair, a bun or a tail, with its strands."""
+    """Draw what lies behind neck and head: the mass of long hair, a bun or a tail, with its strands."""
     dark = darken(colour, 0.72)
     if style.knot is not None:
         x, y, size = (rng.uniform(-0.2, 0.2), -1.25, 0.36) if style.knot == "bun" else (rng.choice([-1, 1]), 0.3, 0.3)
@@ -117,7 +118,7 @@ def draw_hair_behind(sketch: Sketch, rng: np.random.Generator, style: HairStyle,
 
 def draw_hair_before(sketch: Sketch, rng: np.random.Generator, style: HairStyle, colour: Colour, wide: float,
                      wind: float) -> None:
-    """The cap over skull and forehead, parted, combed back or in a fringe, with its strands."""
+    """Draw the cap over skull and forehead, parted, combed back or in a fringe, with its strands."""
     top, part = wide + style.crown * 0.9, rng.uniform(-0.4, 0.4)
     hairline = rng.choice([-0.68, -0.58, -0.4, -0.26])
     half = [(top, style.temple), (top * 1.01, -0.3), (top * 0.74, -0.85 - style.crown * 0.55)]

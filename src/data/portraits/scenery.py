@@ -8,7 +8,7 @@ from src.data.portraits.sketch import Colour, darken, random_colour
 
 
 def noise(rng: np.random.Generator, height: int, width: int, *, cell: float, octaves: int = 4) -> np.ndarray:
-    """Smooth noise (H, W) float32, mean 0 and standard deviation near 1; `cell` is its coarsest period in pixels."""
+    """Draw smooth noise (H, W) float32, mean 0 and standard deviation near 1; `cell` is its coarsest period in pixels."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = max(1.0, cell / 2**octave)
@@ -18,27 +18,27 @@ def noise(rng: np.random.Generator, height: int, width: int, *, cell: float, oct
 
 
 def mix(share: np.ndarray, first: Colour, second: Colour) -> np.ndarray:
-    """Picture (H, W, 3) float32 that goes from `first` to `second` with `share` (H, W), cut to [0, 1]."""
+    """Mix two colours or pictures to (H, W, 3) float32, from `first` to `second` with `share` (H, W), cut to [0, 1]."""
     share = np.clip(share, 0, 1)[..., None].astype(np.float32)
     return np.float32(first) * (1 - share) + np.float32(second) * share
 
 
 def ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Linear ramp (H, W) over the picture in a random direction, 0 to 1."""
+    """Draw a linear ramp (H, W) over the picture in a random direction, 0 to 1."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-0.5:0.5:height * 1j, -0.5:0.5:width * 1j].astype(np.float32)
     return 0.5 + (x * np.cos(angle) + y * np.sin(angle)) / 1.2
 
 
 def gradient(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Two colours of a studio wall."""
+    """Draw two colours of a studio wall."""
     first = random_colour(rng, (0.05, 0.6), (0.35, 0.95))
     second = random_colour(rng, (0.05, 0.6), (0.15, 0.9))
     return mix(ramp(rng, height, width) + 0.05 * noise(rng, height, width, cell=width / 3), first, second)
 
 
 def bokeh(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Discs of light out of focus before a dark or bright ground."""
+    """Draw discs of light out of focus before a dark or bright ground."""
     picture = mix(ramp(rng, height, width), *(random_colour(rng, (0.2, 0.7), (0.1, 0.6)) for _ in range(2)))
     for _ in range(rng.integers(15, 45)):
         disc = np.zeros((height, width), np.float32)
@@ -49,7 +49,7 @@ def bokeh(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Plaster, marble or cloth."""
+    """Draw plaster, marble or cloth."""
     first = random_colour(rng, (0.05, 0.6), (0.3, 0.95))
     share = 0.5 + 0.4 * noise(rng, height, width, cell=width * rng.uniform(0.05, 0.5), octaves=6)
     if rng.random() < 0.4:
@@ -58,7 +58,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def stripes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Wallpaper with hard edges, or the soft folds of a curtain."""
+    """Draw wallpaper with hard edges, or the soft folds of a curtain."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.choice([0.0, 0.0, np.pi / 2, rng.uniform(0, np.pi)])
     phase = (x * np.cos(angle) + y * np.sin(angle)) / (width * rng.uniform(0.03, 0.18)) * 2 * np.pi
@@ -69,7 +69,7 @@ def stripes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def bricks(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A wall of bricks or tiles, each of its own shade."""
+    """Draw a wall of bricks or tiles, each of its own shade."""
     tall = max(3, int(height * rng.uniform(0.03, 0.1)))
     long = int(tall * rng.uniform(1.0, 3.0))
     y, x = np.mgrid[:height, :width]
@@ -83,7 +83,7 @@ def bricks(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def outdoors(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Sky with clouds, hills one behind the other, and leaves before them."""
+    """Draw sky with clouds, hills one behind the other, and leaves before them."""
     sky = np.linspace(0, 1, height)[:, None] + 0.25 * noise(rng, height, width, cell=width / 3)
     picture = mix(sky, (rng.uniform(60, 140), rng.uniform(130, 180), 230), (235, rng.uniform(200, 240), 225))
     rows = np.arange(height)[:, None]
@@ -96,7 +96,7 @@ def outdoors(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def room(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A wall with a window, frames and a shelf of books above a floor."""
+    """Draw a wall with a window, frames and a shelf of books above a floor."""
     wall = random_colour(rng, (0.02, 0.4), (0.45, 0.95))
     picture = mix(ramp(rng, height, width), wall, darken(wall, 0.75))
     box = (np.array([width, height] * 2) * 1.0).tolist()
@@ -126,7 +126,7 @@ KINDS = (gradient, bokeh, texture, stripes, bricks, outdoors, room, room)
 
 
 def draw_backdrop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A random background (H, W, 3) float32 RGB in [0, 255], lit from a side and somewhat out of focus."""
+    """Draw a random background (H, W, 3) float32 RGB in [0, 255], lit from a side and somewhat out of focus."""
     picture = KINDS[rng.integers(len(KINDS))](rng, height, width)
     picture = cv2.GaussianBlur(picture, (0, 0), max(0.3, width * rng.uniform(0.0, 0.016)))
     light = rng.uniform(0.75, 1.1) + rng.uniform(0, 0.4) * (ramp(rng, height, width) - 0.5)

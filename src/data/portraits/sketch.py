@@ -13,25 +13,25 @@ Colour = tuple[float, float, float]
 
 
 def random_colour(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
-    """RGB in [0, 255] of any hue, saturation and value within the ranges given in [0, 1]."""
+    """Choose an RGB colour in [0, 255] of any hue, with saturation and value within the ranges given in [0, 1]."""
     red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
     return red * 255, green * 255, blue * 255
 
 
 def blend(first: Colour, second: Colour, share: float) -> Colour:
-    """`first` with `share` of `second` in it; RGB in [0, 255]."""
+    """Mix `share` of the colour `second` into `first`; RGB in [0, 255]."""
     red, green, blue = ((1 - share) * a + share * b for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def darken(colour: Colour, factor: float) -> Colour:
-    """`colour` times `factor`, which may be over 1; RGB in [0, 255]."""
+    """Multiply `colour` by `factor`, which may be over 1; RGB in [0, 255]."""
     red, green, blue = (min(255.0, channel * factor) for channel in colour)
     return red, green, blue
 
 
 def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = True, steps: int = 8) -> np.ndarray:
-    """Catmull-Rom curve through `points` (N, 2), `steps` points a segment; (M, 2) float64."""
+    """Draw a Catmull-Rom curve through `points` (N, 2), `steps` points a segment; (M, 2) float64."""
     p = np.asarray(points, np.float64)
     p = np.concatenate([p[-1:], p, p[:2]] if closed else [p[:1], p, p[-1:]])
     a, b, c, d = p[:-3], p[1:-2], p[2:-1], p[3:]
@@ -42,7 +42,7 @@ def smooth(points: list[tuple[float, float]] | np.ndarray, *, closed: bool = Tru
 
 
 def ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
-    """Outline (40, 2) of an ellipse from its centre and half axes."""
+    """Return the outline (40, 2) of an ellipse from its centre and half axes."""
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     return np.stack([x + width * np.sin(angle), y - height * np.cos(angle)], 1)
 
@@ -67,16 +67,16 @@ class Sketch:
         return np.rint((at * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
 
     def fill(self, points: np.ndarray, colour: Colour) -> None:
-        """Fills the outline `points` (N, 2); OpenCV draws its border too, which adds a fifth of a pixel all round."""
+        """Fill the outline `points` (N, 2); OpenCV draws its border too, which adds a fifth of a pixel all round."""
         cv2.fillPoly(self.pixels, [self._place(points)], (*colour, 255), cv2.LINE_AA, _SHIFT)
 
     def line(self, points: np.ndarray, colour: Colour, width: float = 0.0) -> None:
-        """Draws the open curve `points` (N, 2), `width` half heads thick but never under a third of a pixel."""
+        """Draw the open curve `points` (N, 2), `width` half heads thick but never under a third of a pixel."""
         thick = max(1, round(width * self.scale * SUPERSAMPLING))
         cv2.polylines(self.pixels, [self._place(points)], False, (*colour, 255), thick, cv2.LINE_AA, _SHIFT)
 
     def fill_texture(self, points: np.ndarray, texture: np.ndarray) -> None:
-        """Fills the outline `points` (N, 2) from `texture`, (H, W, 3) uint8 RGB of the finished picture's size."""
+        """Fill the outline `points` (N, 2) from `texture`, (H, W, 3) uint8 RGB of the finished picture's size."""
         mask = np.zeros(self.pixels.shape[:2], np.uint8)
         cv2.fillPoly(mask, [self._place(points)], 255, cv2.LINE_AA, _SHIFT)
         weight = mask.astype(np.float32) / 255
@@ -85,7 +85,7 @@ class Sketch:
         self.pixels = cv2.blendLinear(opaque, self.pixels, weight, 1 - weight)
 
     def tint(self, points: np.ndarray, colour: Colour, strength: float, blur: float) -> None:
-        """Colours what is already drawn within `points` (N, 2), its edge `blur` half heads soft; alpha stays."""
+        """Colour what is already drawn within `points` (N, 2), its edge `blur` half heads soft; alpha stays."""
         outline, sigma = self._place(points, 1), max(0.3, blur * self.scale)
         margin = int(3 * sigma) + 2
         low, high = outline.min(0) // (1 << _SHIFT) - margin, outline.max(0) // (1 << _SHIFT) + margin
@@ -104,7 +104,8 @@ class Sketch:
         part[:] = cv2.blendLinear(target, part, weight, 1 - weight)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Premultiplied colour (H, W, 3) in [0, 255] and alpha (H, W) in [0, 1], float32: means over each pixel."""
+        """Return the premultiplied colour (H, W, 3) in [0, 255] and alpha (H, W) in [0, 1], float32: means over each
+        pixel."""
         size = (self.width, self.height)
         small = cv2.resize(self.pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         return small[..., :3], small[..., 3] / 255
