@@ -1,4 +1,4 @@
-"""One picture through a network, by the published evaluation protocol."""
+"""Run one picture through a network, by the published evaluation protocol."""
 from __future__ import annotations
 
 import functools
@@ -20,7 +20,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 @torch.inference_mode()
 def predict_alpha(model: MODNet, image: np.ndarray, *, ref_size: int = REF_SIZE,
                   name: object = "the network") -> np.ndarray:
-    """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB; runs where the model's weights are.
+    """Predict the alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB; runs where the model's weights are.
 
     Raises `NetworkError` with the `name` of the model for a matte that is none (`check_matte`).
     """
@@ -32,7 +32,7 @@ def predict_alpha(model: MODNet, image: np.ndarray, *, ref_size: int = REF_SIZE,
 
 def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = "cpu",
                    ref_size: int | None = None) -> Predict:
-    """What makes alphas by the checkpoint at `path`, or, if it ends in .xml or .onnx, by OpenVINO on the CPU in float32.
+    """Load what predicts alphas: the checkpoint at `path`, or a file in .xml or .onnx by OpenVINO on the CPU in float32.
 
     `ref_size` is what `network_size` takes, by default that of the protocol or of the IR. Raises `FileNotFoundError` or
     `ValueError` naming the file.
