@@ -37,11 +37,11 @@ def mix(front: np.ndarray, behind: np.ndarray | Colour, alpha: np.ndarray) -> np
 
 def _fuse(foreground: np.ndarray, background: np.ndarray, share: np.ndarray,
           radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means of foreground and background over a box, weighted by alpha and by 1 - alpha; all (H, W, 3) float32."""
+    """Means of foreground and background (H, W, 3) uint8 over a box, weighted by alpha and by 1 - alpha; float32."""
     box = (2 * radius + 1,) * 2
     inside = cv2.blur(share, box)
-    return (cv2.divide(cv2.blur(cv2.multiply(foreground, share), box), inside + _SMALL),
-            cv2.divide(cv2.blur(cv2.multiply(background, 1 - share), box), (1 + _SMALL) - inside))
+    return (cv2.divide(cv2.blur(cv2.multiply(foreground, share, dtype=cv2.CV_32F), box), inside + _SMALL),
+            cv2.divide(cv2.blur(cv2.multiply(background, 1 - share, dtype=cv2.CV_32F), box), (1 + _SMALL) - inside))
 
 
 def _explain(image: np.ndarray, foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -70,11 +70,10 @@ def blur_fusion(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     small_size, tiny_size = ((max(1, width // n), max(1, height // n)) for n in (SMALL, TINY))
     small, share = (cv2.resize(x, small_size, interpolation=cv2.INTER_AREA) for x in (image, alpha))
     tiny, tiny_share = (cv2.resize(x, tiny_size, interpolation=cv2.INTER_AREA) for x in (small, share))
-    wide = _fuse(*(np.float32(tiny),) * 2, cv2.cvtColor(tiny_share, cv2.COLOR_GRAY2BGR), WIDE // TINY)
+    wide = _fuse(tiny, tiny, cv2.cvtColor(tiny_share, cv2.COLOR_GRAY2BGR), WIDE // TINY)
     foreground, background = (cv2.resize(_bytes(mean), small_size) for mean in wide)
     foreground = _explain(small, foreground, background, share)
-    narrow = _fuse(np.float32(foreground), np.float32(background), cv2.cvtColor(share, cv2.COLOR_GRAY2BGR),
-                   NARROW // SMALL)
+    narrow = _fuse(foreground, background, cv2.cvtColor(share, cv2.COLOR_GRAY2BGR), NARROW // SMALL)
     foreground, background = (cv2.resize(_bytes(mean), (width, height)) for mean in narrow)
     return _explain(image, foreground, background, alpha)
 

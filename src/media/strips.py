@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-STRIP_PIXELS = 2 ** 22
+STRIP_PIXELS = 2 ** 20
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
-    """Yield the rows of a picture, about `STRIP_PIXELS` pixels at a time; most pictures are one strip."""
+    """Yield the rows of a picture, about `STRIP_PIXELS` pixels at a time; most frames of videos are one or two strips."""
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         yield slice(top, min(height, top + rows))
