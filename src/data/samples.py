@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,13 @@ class MattingDataset(Dataset):
     def picture_names(self) -> list[str]:
         """Return the file names of the pictures by index."""
         return [pair.image.name for pair in self.pairs]
+
+    def described(self) -> str:
+        """How many pictures in which sets, and a mark that changes with any of their names, wherever their folders are."""
+        paths = [pair.image for pair in self.pairs] + (self.backgrounds.paths if self.backgrounds is not None else [])
+        mark = hashlib.sha256("\n".join(path.name for path in paths).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        sets = " + ".join(f"{count}" + ("" if weight == 1 else f" x {weight:g}") for count, weight in self.parts)
+        return f"{sets} pictures ({mark})"
 
     def prepare(self, *, pack: bool = False) -> None:
         """Estimate the foreground colours that composition will need, once for all; with `pack` decode every picture into

@@ -44,9 +44,10 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
     dataset = make_dataset(data_dir, recipe, cache_dir, judged)
     batches = make_batches(dataset, recipe)
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
+    folders = [f"{source.path}={source.weight:g}" for source in as_sources(data_dir)]
     state_path = Path(f"{stem}_resume.pt")
-    sources = source_of(info.get("origin"))
-    log = restore(state_path, state, recipe, sources=sources) if resume else []
+    sources, data = source_of(info.get("origin")), dataset.described()
+    log = restore(state_path, state, recipe, sources=sources, data=data) if resume else []
     if recipe.mode == "scratch-b" and rank() == 0:
         print(f"scratch-b: {recipe.epochs} epochs")
     if recipe.semantic_training and rank() == 0:
@@ -60,8 +61,9 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
             continue
         if judged and (last or (epoch + 1) % val_every == 0):
             row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit, half=val_half)
-        save_epoch(state.result, info, recipe, log, stem=stem, save=last or (epoch + 1) % save_step == 0)
-        save_train_state(state_path, state, recipe, log, sources=sources)
+        save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem,
+                   save=last or (epoch + 1) % save_step == 0)
+        save_train_state(state_path, state, recipe, log, sources=sources, data=data)
         write_log(log, stem)
         if writer is not None:
             write_scalars(writer, row)
@@ -84,10 +86,11 @@ def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: R
             "images_per_second": images / seconds}
 
 
-def save_epoch(model: MODNet, info: dict, recipe: Recipe, log: list[dict], *, stem: Path, save: bool) -> None:
+def save_epoch(model: MODNet, info: dict, recipe: Recipe, log: list[dict], *, data_dir: list[str], stem: Path,
+               save: bool) -> None:
     """Write `_epochN` if `save`, and `_best` if the last row of `log` has the lowest of `SCORES`."""
     row = log[-1]
-    info = info | {"training": {**asdict(recipe), **row}}
+    info = info | {"training": {"data_dir": data_dir, **asdict(recipe), **row}}
     if save:
         save_model(model, f"{stem}_epoch{row['epoch']}.ckpt", info)
     for score in SCORES:

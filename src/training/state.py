@@ -88,16 +88,18 @@ def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainSta
 
 
 def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[dict], *,
-                     sources: list[str] | None = None) -> None:
-    """Write what `restore` reads, in one move; `sources` tell apart what the network started from (`source_of`)."""
+                     sources: list[str] | None = None, data: str | None = None) -> None:
+    """Write what `restore` reads, in one move; `sources` tell apart what the network started from (`source_of`), and `data`
+    the samples it is trained on."""
     parts = {name: part.state_dict() for name, part in state.parts().items()}
-    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log, "sources": sources}, path)
+    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log, "sources": sources, "data": data}, path)
 
 
-def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None = None) -> list[dict]:
+def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None = None,
+            data: str | None = None) -> list[dict]:
     """Put back the state of an interrupted run; its log so far.
 
-    Raises `ValueError` if it was another run: of another recipe, or started from another checkpoint.
+    Raises `ValueError` if it was another run: of another recipe, started from another checkpoint, or on other samples.
     """
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume: no {path}")
@@ -110,6 +112,8 @@ def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str]
                 raise ValueError(f"{key.replace('_', '-')} was {was}, now it is {value}")
         if sources is not None and saved.get("sources") not in (None, sources):
             raise ValueError("it started from another checkpoint")
+        if data is not None and saved.get("data") not in (None, data):
+            raise ValueError(f"it was trained on {saved['data']}, now there are {data}")
         for name, part in state.parts().items():
             part.load_state_dict(saved[name])
         state.step = saved["step"]

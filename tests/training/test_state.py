@@ -1,10 +1,13 @@
 """What training goes on from, and what it refuses."""
 import dataclasses
+import json
+import shutil
 
 import pytest
 import torch
 
 from src.checkpoint import load_state, save_model, save_state
+from src.data.sources import Source
 from src.training.loop import train
 from src.training.recipe import Recipe
 from src.training.state import restore, save_train_state, start_state
@@ -53,6 +56,24 @@ def test_a_state_older_than_an_option_goes_on_while_the_option_has_its_default(t
     assert restore(path, again, RECIPE) == [{"epoch": 0}] and again.step == 3
     with pytest.raises(ValueError, match="another run: soc-scale was 1.0, now it is 2.0"):
         restore(path, again, dataclasses.replace(RECIPE, soc_scale=2.0))
+
+
+RECIPE_OF_1 = Recipe(epochs=1, batch_size=5, input_size=64)
+
+
+def test_a_run_on_other_pictures_or_weights_is_not_gone_on_with(discs, tmp_path):
+    train(*fresh(), [Source(discs)], RECIPE_OF_1, stem=tmp_path / "a", val_limit=1)
+    shutil.copytree(discs, tmp_path / "moved")
+    train(*fresh(), tmp_path / "moved", RECIPE_OF_1, stem=tmp_path / "a", val_limit=1, resume=True)
+    said = r"another run: it was trained on 5 pictures \(.*\), now there are 5 x 2 pictures \("
+    with pytest.raises(ValueError, match=said):
+        train(*fresh(), [Source(discs, 2.0)], RECIPE_OF_1, stem=tmp_path / "a", resume=True)
+    (tmp_path / "moved/train/fg/0.png").rename(tmp_path / "moved/train/fg/9.png")
+    (tmp_path / "moved/train/alpha/0.png").rename(tmp_path / "moved/train/alpha/9.png")
+    with pytest.raises(ValueError, match="it was trained on 5 pictures"):
+        train(*fresh(), tmp_path / "moved", RECIPE_OF_1, stem=tmp_path / "a", resume=True)
+    said = json.loads((tmp_path / "a_best.json").read_text())["training"]
+    assert said["data_dir"] == [f"{discs}=1"]
 
 
 def test_average_and_adapters_are_part_of_the_state(tmp_path):
