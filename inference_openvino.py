@@ -1,4 +1,4 @@
-"""Mattes of a picture, a folder, a video or a webcam by OpenVINO, on a CPU:
+"""Cut people out of a picture, a folder, a video or a webcam by OpenVINO, on a CPU:
 
     python inference_openvino.py --image-path data/img.jpg
     python inference_openvino.py --image-path 'holiday/*.jpg' --save sheet --background blur
@@ -76,7 +76,7 @@ def infer_pictures(matting: Matting, inputs: Inputs, look: PictureLook, *, outpu
 
 def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look, *, output_dir: Path,
                 window: bool = False) -> int:
-    """Writes the videos and `<stem>_times.json` and says so; the exit status, 1 if the video was read in part.
+    """Write the videos and `<stem>_times.json` and say so; return the exit status, 1 if the video was read in part.
 
     Raises `ValueError` or `OSError` if nothing could be written.
     """
@@ -91,6 +91,7 @@ def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path,
                         help="IR that convert_openvino.py wrote (default: pretrained/pruned_modnet_int8.xml, or _fp16)")
@@ -125,7 +126,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:
-    """The number of the webcam if one is meant, else `None`."""
+    """Return the number of the webcam if one is meant, else `None`."""
     number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else 0
     if camera is not None or mode == "webcam" or mode == "video" and len(paths) == 1 and paths[0].isdecimal() \
             and not Path(paths[0]).exists():
@@ -134,7 +135,7 @@ def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int
 
 
 def is_video(path: Path, mode: str | None) -> bool:
-    """Whether a file is taken as a video: by its name, and if that says both, if it moves; as `mode` says if it is given."""
+    """Tell whether a file is a video: by `mode`, else by its name, and where that fits pictures too, by whether it moves."""
     suffix = path.suffix.lower()
     if mode is not None:
         return mode == "video" and (suffix in VIDEO_SUFFIXES or suffix not in image_suffixes())
@@ -142,7 +143,7 @@ def is_video(path: Path, mode: str | None) -> bool:
 
 
 def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
-    """What is written of a video. Raises `ValueError` if that is nothing."""
+    """Choose what is written of a video. Raises `ValueError` if that is nothing."""
     kinds = [kind for kind in save or VIDEO_KINDS if kind != "cutout" or alpha_video != "none"]
     if not kinds:
         raise ValueError("--save cutout with --alpha-video none writes nothing: prores and vp9 keep the alpha")
@@ -172,6 +173,7 @@ def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Pa
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     limit_pixels(args.max_pixels)
     check_writable(args.output_dir, "--output-dir")
@@ -200,9 +202,8 @@ def main(argv: list[str] | None = None) -> int:
         jobs = plan(still, pictures, output_dir=args.output_dir)
         return run_on_cluster(without_done(jobs) if args.skip_existing else jobs, result_folders(moving, args.output_dir),
                               work, address=args.ray, threads=threads)
-    matting = Matting(args.model_path, args.device, exact=not args.fast,
-                      hint=args.hint or ("throughput" if moving else "latency"), threads=args.threads,
-                      cache_dir=args.cache_dir)
+    matting = Matting(args.model_path, args.device, exact=not args.fast, threads=args.threads, cache_dir=args.cache_dir,
+                      hint=args.hint or ("throughput" if moving else "latency"))
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "window": args.show}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:

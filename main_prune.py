@@ -1,4 +1,4 @@
-"""Prunes a MODNet:
+"""Prune a MODNet:
 
     python main_prune.py --ckpt_path ./pretrained/our_modnet.ckpt --ratio 0.5 --threshold 0.5
 
@@ -93,7 +93,7 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", "--ckpt_path", type=Path, required=True, help="checkpoint to prune")
     parser.add_argument("--prune-info", "--prune_info", type=Path,
@@ -118,7 +118,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prune as the command line says; the exit status."""
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     how, recipe = make_choice(args), step_recipe(args)
     if args.steps and args.data_dir is None:

@@ -1,4 +1,4 @@
-"""The whole pipeline of the paper with one command, and its tables:
+"""Run the whole pipeline of the paper with one command, and write its tables:
 
     python reproduce.py
 
@@ -37,7 +37,7 @@ GENERATED = {"train": 48, "val": 8, "seed": 0, "height": 384, "width": 320}
 
 
 def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:
-    """OpenVINO IR (.xml) of one checkpoint, FP32, by way of ONNX."""
+    """Convert one checkpoint to OpenVINO IR (.xml), FP32, by way of ONNX."""
     onnx_path, xml_path = steps.folder / f"{name}.onnx", steps.folder / f"{name}.xml"
 
     def work() -> dict:
@@ -51,7 +51,7 @@ def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:
 
 
 def latency_step(steps: Steps, models: dict[str, Path], threads: int) -> dict:
-    """Milliseconds of the networks on each device that OpenVINO finds, 512x512."""
+    """Measure the networks on each device that OpenVINO finds, 512x512, in milliseconds."""
     devices = available_devices()
     return steps.run("latency", lambda: {device: measure_latency(models, device=device, threads=threads)
                                          for device in devices},
@@ -61,7 +61,7 @@ def latency_step(steps: Steps, models: dict[str, Path], threads: int) -> dict:
 def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
               recipe: Recipe, generated: bool, workers: int = 0, device: str = "cpu", limit: int | None = None,
               threads: int = 2) -> Path:
-    """Runs the steps that are not done yet; the path of the report.
+    """Run the steps that are not done yet; return the path of the report.
 
     Raises `ValueError` or `FileNotFoundError` as the steps do.
     """
@@ -85,6 +85,7 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", choices=tuple(EPOCHS), default="pipeline", help="the whole pipeline with the paper's "
                         "first two tables, or its third (default: %(default)s)")
@@ -120,6 +121,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
     recipe = Recipe(epochs=args.epoch, batch_size=args.batch_size, lr=args.lr, optimizer="adamw", schedule="onecycle",

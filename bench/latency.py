@@ -1,4 +1,4 @@
-"""How long a matte takes on this CPU, for every network side by side:
+"""Measure how long a matte takes on this CPU, for every network side by side:
 
     python bench/latency.py --pruned-ckpt pretrained/pruned_modnet.ckpt --fp16-xml pretrained/pruned_modnet_fp16.xml \
         --int8-xml pretrained/pruned_modnet_int8.xml
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def build(args: argparse.Namespace) -> dict[str, Row]:
-    """The rows of the table; IRs that are missing are made."""
+    """Return the rows of the table; IRs that are missing are made."""
     folder = args.output_dir / "latency"
     folder.mkdir(parents=True, exist_ok=True)
     official = export(args.ckpt_path, folder / "official.xml", plain=True)
@@ -74,7 +74,8 @@ def build(args: argparse.Namespace) -> dict[str, Row]:
 
 
 def export(ckpt_path: Path, xml_path: Path, *, precision: str = "fp32", plain: bool = False) -> Path:
-    """The IR of a checkpoint; `plain` is the training graph through OpenVINO's own converter, as everybody does it."""
+    """Return the IR of a checkpoint; `plain` is the training graph through OpenVINO's own converter, as everybody does
+    it."""
     if xml_path.is_file() and xml_path.stat().st_mtime > ckpt_path.stat().st_mtime:
         return xml_path
     import openvino
@@ -93,7 +94,7 @@ def export(ckpt_path: Path, xml_path: Path, *, precision: str = "fp32", plain: b
 
 
 def prune(ckpt_path: Path, path: Path, *, search: bool = False) -> Path:
-    """A pruned checkpoint, not retrained: by the published rule, or by the search to the paper's counts."""
+    """Make a pruned checkpoint, not retrained: by the published rule, or by the search to the paper's counts."""
     import main_prune
 
     if not path.is_file():
@@ -129,7 +130,7 @@ class FilesToFiles:
 
 
 def measure_files(rows: dict[str, Row], *, threads: int, repeats: int, out: Path) -> dict[str, dict]:
-    """Quartiles of the whole way and the median of each stage, in milliseconds; the networks take turns."""
+    """Measure the whole way and each stage in milliseconds, quartiles and medians; the networks take turns."""
     ways = {name: FilesToFiles(row, threads) for name, row in rows.items()}
     seen: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
     for turn in range(repeats + 1):
@@ -143,14 +144,14 @@ def measure_files(rows: dict[str, Row], *, threads: int, repeats: int, out: Path
 
 
 def peak_memory(row: Row, threads: int, out: Path) -> float:
-    """MB that a process of its own needs at most, from import to the second cut-out."""
+    """Measure the MB that a process of its own needs at most, from import to the second cut-out."""
     done = subprocess.run([sys.executable, __file__, "--worker", str(row.path), row.precision, str(threads), str(out)],
                           check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
 
 
 def work(path: str, precision: str, threads: str, out: str) -> int:
-    """What `peak_memory` starts."""
+    """Run what `peak_memory` starts."""
     way = FilesToFiles(Row(Path(path), precision), int(threads))
     for _ in range(2):
         way(PICTURE, Path(out))
@@ -159,7 +160,7 @@ def work(path: str, precision: str, threads: str, out: str) -> int:
 
 
 def measure_peak(folder: Path, threads: int) -> dict[str, float]:
-    """GMAC/s of one large 3x3 convolution of OpenVINO, in FP32 and INT8."""
+    """Measure the GMAC/s of one large 3x3 convolution of OpenVINO, in FP32 and INT8."""
     import openvino as ov
     from openvino import opset13
 
@@ -183,7 +184,7 @@ def measure_peak(folder: Path, threads: int) -> dict[str, float]:
 
 
 def fastest(path: Path, channels: int, side: int, threads: int) -> float:
-    """Milliseconds of the quickest of ten runs."""
+    """Return the milliseconds of the quickest of ten runs."""
     options = {"INFERENCE_PRECISION_HINT": EXACT, "INFERENCE_NUM_THREADS": threads}
     request, times = shared_core().compile_model(str(path), "CPU", options).create_infer_request(), []
     image = np.random.default_rng(0).uniform(0, 1, (1, channels, side, side)).astype(np.float32)
@@ -195,7 +196,7 @@ def fastest(path: Path, channels: int, side: int, threads: int) -> float:
 
 
 def mediapipe(python: Path, threads: int, out: Path) -> dict:
-    """The same for MediaPipe's selfie segmentation, in its own interpreter."""
+    """Return the same for MediaPipe's selfie segmentation, in its own interpreter."""
     done = subprocess.run([str(python), str(ROOT / "bench" / "selfie.py"), str(PICTURE), str(threads), str(out)],
                           capture_output=True, text=True, check=False)
     if done.returncode:
@@ -204,7 +205,7 @@ def mediapipe(python: Path, threads: int, out: Path) -> dict:
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """All numbers of the table."""
+    """Measure all numbers of the table."""
     rows = build(args)
     folder, out = args.output_dir / "latency", args.output_dir / "latency" / "cutout.png"
     result: dict = {"rows": {name: {"file": str(row.path), "mb": size_mb(row.path), "gmacs": macs_of(row)}
@@ -230,22 +231,23 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 def size_mb(path: Path) -> float:
+    """Return the size of a file, or of an IR's pair, in MB."""
     return sum(part.stat().st_size for part in (path, path.with_suffix(".bin"))) / 1e6
 
 
 def macs_of(row: Row) -> float:
-    """10^9 multiply-accumulates that the IR does at the first size; the pairing of columns counts its zeros."""
+    """Count the 10^9 multiply-accumulates that the IR does at the first size; the pairing of columns counts its zeros."""
     return multiply_accumulates(row.path, SIZES[0]) / 1e9
 
 
 def ratio(official: dict, row: dict) -> str:
-    """How many times as fast: by the clock, and where it was measured by the processor time of this process too."""
+    """Format how many times as fast: by the clock, and where it was measured by the processor time of this process too."""
     cpu = f" (cpu {row['cpu']:.0f} ms, x {official['cpu'] / row['cpu']:.2f})" if "cpu" in row else ""
     return f"{official['median'] / row['median']:.2f}{cpu}"
 
 
 def markdown(result: dict) -> str:
-    """The table: milliseconds as median (quartiles), and each row against the official export."""
+    """Return the table: milliseconds as median (quartiles), and each row against the official export."""
     keys = [key for key in result["rows"][OFFICIAL] if key.startswith(("model ", "files"))]
     lines = ["| ms, median (quartiles) | " + " | ".join(keys) + " | MB | peak MB |", "|---" * (len(keys) + 3) + "|"]
     for name, row in result["rows"].items():
@@ -266,7 +268,7 @@ def markdown(result: dict) -> str:
 
 
 def draw(result: dict, path: Path) -> None:
-    """Bars of the model-alone medians, one group of bars for each size and number of threads."""
+    """Draw bars of the model-alone medians, one group of bars for each size and number of threads."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -289,7 +291,7 @@ def draw(result: dict, path: Path) -> None:
 
 
 def print_profile(path: Path, threads: int) -> None:
-    """Milliseconds by kind of operator, and the slowest twenty."""
+    """Print milliseconds by kind of operator, and the slowest twenty."""
     nodes = profile(path, threads=threads)
     total, kinds = sum(node[3] for node in nodes), collections.Counter()
     for _, kind, kernel, ms in nodes:
@@ -304,6 +306,7 @@ def print_profile(path: Path, threads: int) -> None:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, default=ROOT / "pretrained" / "our_modnet.ckpt", help="dense checkpoint")
     parser.add_argument("--pruned-ckpt", type=Path, help="our pruned checkpoint (default: made by the search)")
@@ -324,6 +327,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     if args.profile:
         print_profile(args.profile, args.threads[0])

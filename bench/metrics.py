@@ -1,4 +1,4 @@
-"""Our metrics against others written from their definitions with NumPy and SciPy, on mattes of a network:
+"""Compare our metrics with others written from their definitions with NumPy and SciPy, on mattes of a network:
 
     python bench/metrics.py --ckpt-path pretrained/our_modnet.ckpt --data-dir PORTRAITS --limit 5
 
@@ -27,7 +27,8 @@ SIGMA, HALF = 1.4, 4
 
 
 def gradient(alpha: np.ndarray) -> np.ndarray:
-    """Magnitude of the derivative by a Gaussian of sigma 1.4: one 9x9 filter of L2 norm 1 a direction, borders repeated."""
+    """Compute the magnitude of the derivative by a Gaussian of sigma 1.4: one 9x9 filter of L2 norm 1 a direction, borders
+    repeated."""
     y, x = np.mgrid[-HALF:HALF + 1, -HALF:HALF + 1]
     across = -x * np.exp(-(x ** 2 + y ** 2) / (2 * SIGMA ** 2))
     across /= np.sqrt((across ** 2).sum())
@@ -35,8 +36,8 @@ def gradient(alpha: np.ndarray) -> np.ndarray:
 
 
 def connectivity(pred: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """|phi(pred) - phi(true)| of Rhemann et al. 2009: a pixel's level is the last step before it first falls out of the
-    largest 4-connected region in which both mattes reach the step."""
+    """Compute |phi(pred) - phi(true)| of Rhemann et al. 2009: a pixel's level is the last step before it first falls out of
+    the largest 4-connected region in which both mattes reach the step."""
     level = np.full(true.shape, -1.0)
     for step in range(1, 11):
         both = (pred >= np.float32(step / 10)) & (true >= np.float32(step / 10))
@@ -51,7 +52,7 @@ def connectivity(pred: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def independent(pred: np.ndarray, true: np.ndarray, region: np.ndarray) -> dict[str, float]:
-    """The five errors of two mattes (H, W) in [0, 1] over `region` (H, W) bool, in float64."""
+    """Return the five errors of two mattes (H, W) in [0, 1] over `region` (H, W) bool, in float64."""
     difference = pred.astype(np.float64) - true
     slopes = (gradient(pred.astype(np.float64)) - gradient(true.astype(np.float64))) ** 2
     return {"mse": (difference ** 2)[region].mean(), "mad": np.abs(difference)[region].mean(),
@@ -60,7 +61,7 @@ def independent(pred: np.ndarray, true: np.ndarray, region: np.ndarray) -> dict[
 
 
 def compare(ckpt_path: Path, data_dir: Path, *, limit: int, unknown_width: int = 10) -> list[dict]:
-    """For each metric, over the whole pictures and in the unknown region: both means and the largest difference."""
+    """Compare each metric, over the whole pictures and in the unknown region: both means and the largest difference."""
     predict, found = load_predictor(ckpt_path), {}
     for pair in find_pairs(data_dir, "val")[:limit]:
         image, true = read_pair(pair)
@@ -75,13 +76,14 @@ def compare(ckpt_path: Path, data_dir: Path, *, limit: int, unknown_width: int =
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown."""
+    """Format a Markdown table."""
     lines = ["| metric | region | N | ours | independent | largest relative difference |", "|---|---|---:|---:|---:|---:|"]
     return "\n".join(lines + [f"| {row['metric']} | {row['region']} | {row['n']} | {row['ours']:.8g} | "
                               f"{row['independent']:.8g} | {row['difference']:.1e} |" for row in rows]) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, default=Path("pretrained/our_modnet.ckpt"), help="default: %(default)s")
     parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")

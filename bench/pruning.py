@@ -1,4 +1,4 @@
-"""Ways to prune, side by side: same checkpoint, same multiply-accumulates, same data, same short retraining.
+"""Compare ways to prune: same checkpoint, same multiply-accumulates, same data, same short retraining.
 
     python bench/pruning.py --ckpt-path pretrained/our_modnet.ckpt --data-dir PORTRAITS
 
@@ -47,7 +47,7 @@ PUBLISHED, RANDOM_INIT = "published code (by position)", "search, random init"
 
 
 def paper_fit(filters: Scores, dense: MODNetConfig, target: float) -> MODNetConfig:
-    """The network of rule `paper` whose multiply-accumulates come nearest to `target`, over all its HR widths."""
+    """Return the network of rule `paper` whose multiply-accumulates come nearest to `target`, over all its HR widths."""
     grid = (paper_widths(filters, dense, 1 - width / 32, step / 50) for width in range(4, 33) for step in range(1, 50))
     return min(grid, key=lambda config: abs(macs(config) - target))
 
@@ -94,7 +94,7 @@ def contestants(dense: MODNet, data_dir: Path) -> dict[str, Callable[[float, int
 
 
 def chosen(ways: dict[str, Callable], names: list[str] | None) -> dict[str, Callable]:
-    """The ways of `names`, all by default. Raises `ValueError` for an unknown name."""
+    """Return the ways of `names`, all by default. Raises `ValueError` for an unknown name."""
     for name in names or ():
         if name not in ways:
             raise ValueError(f"--ways has {name!r}, allowed are {'; '.join(ways)}")
@@ -102,7 +102,7 @@ def chosen(ways: dict[str, Callable], names: list[str] | None) -> dict[str, Call
 
 
 def val_pictures(data_dir: Path, size: int, limit: int | None) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Validation pictures (1, 3, size, size) and their alphas (size, size)."""
+    """Load validation pictures (1, 3, size, size) and their alphas (size, size)."""
     pictures = []
     for pair in find_pairs(data_dir, "val")[:limit]:
         image, alpha = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in read_pair(pair))
@@ -112,13 +112,13 @@ def val_pictures(data_dir: Path, size: int, limit: int | None) -> list[tuple[tor
 
 @torch.inference_mode()
 def errors(model: MODNet, pictures: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
-    """Mean MSE and MAD of a model in eval mode."""
+    """Compute mean MSE and MAD of a model in eval mode."""
     pairs = [(model.eval()(image, inference=True)[2][0, 0].numpy(), alpha.numpy()) for image, alpha in pictures]
     return {"mse": statistics.fmean(mse(*pair) for pair in pairs), "mad": statistics.fmean(mad(*pair) for pair in pairs)}
 
 
 def retrain(model: MODNet, batches: list[Batch], recipe: Recipe) -> None:
-    """One pass over `batches`, in place, with the trainer's losses, optimiser and schedule."""
+    """Train one pass over `batches`, in place, with the trainer's losses, optimiser and schedule."""
     model.train().to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
     scheduler = make_schedule(optimizer, recipe, len(batches))
@@ -132,14 +132,14 @@ def retrain(model: MODNet, batches: list[Batch], recipe: Recipe) -> None:
 
 
 def training_batches(data_dir: Path, recipe: Recipe, steps: int) -> list[Batch]:
-    """The same augmented batches for every contestant, chosen by the seed."""
+    """Return the same augmented batches for every contestant, chosen by the seed."""
     dataset = MattingDataset(data_dir, size=recipe.input_size, seed=recipe.seed)
     order = torch.randint(len(dataset), (steps, recipe.batch_size), generator=torch.Generator().manual_seed(recipe.seed))
     return [default_collate([dataset[index] for index in row]) for row in order.tolist()]
 
 
 def read_rows(path: Path, setting: dict) -> list[dict]:
-    """Finished runs. Raises `ValueError` if they were made with another setting."""
+    """Read the finished runs. Raises `ValueError` if they were made with another setting."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     for row in rows:
         for key, value in setting.items():
@@ -150,7 +150,7 @@ def read_rows(path: Path, setting: dict) -> list[dict]:
 
 def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: list[int], setting: dict, path: Path,
           names: list[str] | None = None) -> list[dict]:
-    """Runs what is not in `path` (.jsonl) yet, one seed after the other; all rows."""
+    """Run what is not in `path` (.jsonl) yet, one seed after the other; all rows."""
     rows = read_rows(path, setting)
     done = {(row["way"], row["target"], row["seed"]) for row in rows}
     dense, pictures = load_model(ckpt_path), val_pictures(data_dir, setting["eval_size"], setting["limit"])
@@ -182,7 +182,7 @@ def bench(ckpt_path: Path, data_dir: Path, *, sizes: list[float], seeds: list[in
 
 
 def summary(rows: list[dict]) -> list[dict]:
-    """For each way and size the mean over the seeds, and the standard deviation of the MSE after retraining."""
+    """Compute for each way the mean over the seeds, and the standard deviation of the MSE after retraining."""
     out = []
     for way, target in dict.fromkeys((row["way"], row["target"]) for row in rows):
         runs = [row for row in rows if (row["way"], row["target"]) == (way, target)]
@@ -196,7 +196,7 @@ def summary(rows: list[dict]) -> list[dict]:
 
 
 def table(lines: list[dict]) -> str:
-    """Markdown, a block for each size, the lowest MSE after retraining first."""
+    """Format a Markdown table, a block for each size, the lowest MSE after retraining first."""
     head = ("| way | GMACs | M parameters | MSE before | MSE retrained (std) | MAD before | MAD retrained |",
             "|---|---:|---:|---:|---:|---:|---:|")
     text = []
@@ -210,7 +210,7 @@ def table(lines: list[dict]) -> str:
 
 
 def draw(lines: list[dict], path: Path) -> None:
-    """Writes a PNG: MSE after retraining against multiply-accumulates, a line for each way."""
+    """Write a PNG: MSE after retraining against multiply-accumulates, a line for each way."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 7), layout="constrained")
@@ -229,6 +229,7 @@ def draw(lines: list[dict], path: Path) -> None:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, default=Path("pretrained/our_modnet.ckpt"), help="default: %(default)s")
     parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
@@ -253,6 +254,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
     setting = {name: getattr(args, name) for name in ("steps", "batch_size", "lr", "input_size", "eval_size", "limit",

@@ -1,4 +1,4 @@
-"""What each way to win accuracy back brings, side by side: same start, same steps, same seeds.
+"""Compare ways to win accuracy back: same start, same steps, same seeds.
 
     python bench/retraining.py --model-path result/X.ckpt --teacher pretrained/our_modnet.ckpt --data-dir PORTRAITS \
         --background-dir BACKGROUNDS --unlabeled-dir PICTURES --semantic-only-dir MASKS
@@ -56,7 +56,7 @@ GIVEN_AS = {"input_size": "size_range"}
 
 
 def chosen(given: Mapping[str, object], names: Sequence[str] | None) -> dict[str, dict]:
-    """The ways that the given folders allow, or those of `names`. Raises `ValueError` for an unknown name, for one
+    """Return the ways that the given folders allow, or those of `names`. Raises `ValueError` for an unknown name, for one
     without its folder, and for one that goes on from `plain` without it."""
     for name in names or ():
         if name not in WAYS:
@@ -78,7 +78,7 @@ def chosen(given: Mapping[str, object], names: Sequence[str] | None) -> dict[str
 
 def train_all(steps: Steps, start: Path, data_dir: Sources, recipe: Recipe, ways: Mapping[str, dict], *,
               seeds: Sequence[int], limit: int | None, val_dir: Sources | None = None) -> Iterator[dict]:
-    """A row for each way and seed, one seed after the other."""
+    """Train each way with each seed, one seed after the other, and yield its row."""
     for seed in seeds:
         trained: dict[str, Path] = {}
         for way, changes in ways.items():
@@ -94,8 +94,8 @@ def train_all(steps: Steps, start: Path, data_dir: Sources, recipe: Recipe, ways
 
 
 def summary(rows: Sequence[Mapping]) -> list[dict]:
-    """For each way the mean and standard deviation over seeds, and what it brought against `plain` (or `plain again`)
-    seed by seed: mean of its MSE over that of `plain`."""
+    """Compute for each way the mean and standard deviation over seeds, and what it brought against `plain` (or `plain
+    again`) seed by seed: mean of its MSE over that of `plain`."""
     lines, mses = [], {(row["way"], row["seed"]): row["mse"] for row in rows}
     for way in dict.fromkeys(row["way"] for row in rows):
         runs = [row for row in rows if row["way"] == way]
@@ -113,7 +113,7 @@ def summary(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def table(lines: Sequence[Mapping]) -> str:
-    """Markdown."""
+    """Format a Markdown table."""
     sets = list(lines[0]["sets"])
     head = "".join(f" {name} |" for name in sets)
     text = [f"| way | seeds | MSE (std) | MAD (std) | MSE over plain's (std) |{head} seconds |",
@@ -127,7 +127,7 @@ def table(lines: Sequence[Mapping]) -> str:
 
 
 def draw(lines: Sequence[Mapping], path: Path) -> None:
-    """Writes a PNG: a bar of MSE for each way, with its standard deviation."""
+    """Write a PNG: a bar of MSE for each way, with its standard deviation."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 0.5 * len(lines) + 1.2), layout="constrained")
@@ -141,6 +141,7 @@ def draw(lines: Sequence[Mapping], path: Path) -> None:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, required=True, help="the pruned network, its pruning JSON beside it")
     parser.add_argument("--data-dir", nargs="+", default=["data/generated"], metavar="FOLDER[=WEIGHT]",
@@ -168,6 +169,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
     data_dir, val_dir = (folders and as_sources([parse_source(text) for text in folders])

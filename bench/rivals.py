@@ -1,4 +1,4 @@
-"""What `bench/pruning.py` compares with: the published code's way to inherit weights, and Torch-Pruning."""
+"""Prune as others do, for `bench/pruning.py`: the published code's way to inherit weights, and Torch-Pruning."""
 from __future__ import annotations
 
 import copy
@@ -19,7 +19,7 @@ MAX_RATIO, GRID, CLOSE = 0.9, 20, 0.0025
 
 
 def published_state(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> dict[str, torch.Tensor]:
-    """Weights as the published code inherits them: each layer picks the rows and the columns that are strongest in itself,
+    """Slice the weights as the published code does: each layer picks the rows and the columns that are strongest in itself,
     whatever the layer before kept; the statistics of an IBNorm are copied by position."""
     out, target = {}, {(wire.writes, wire.kind, wire.reads): wire for wire in wires(pruned)}
     for wire in wires(dense):
@@ -53,7 +53,7 @@ def _own_columns(weight: torch.Tensor, wire: Wire, dense: MODNetConfig, pruned: 
 
 
 def _replace_norms(model: MODNet) -> dict[str, IBNorm]:
-    """Puts a batch norm in the place of each IBNorm, whose running mean numbers its channels; the norms by name.
+    """Put a batch norm in the place of each IBNorm, whose running mean numbers its channels; the norms by name.
 
     Torch-Pruning knows batch norm; what is left of the numbers says afterwards which channels an IBNorm keeps.
     """
@@ -92,11 +92,12 @@ class _WithEntry(nn.Module):
         self.entry, self.model = nn.Conv2d(RGB, RGB, 1), model
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the network."""
         return self.model(self.entry(image))
 
 
 def torch_pruned(dense: MODNet, target: float, *, global_pruning: bool) -> MODNet:
-    """The dense network cut by Torch-Pruning (L1, DepGraph) to about `target` multiply-accumulates as deployed.
+    """Return the dense network cut by Torch-Pruning (L1, DepGraph) to about `target` multiply-accumulates as deployed.
 
     The nearest of what its one ratio can do: it moves many layers at once, so that two networks may lie some percent apart.
     """

@@ -1,4 +1,4 @@
-"""MediaPipe's selfie segmentation from JPEG to cut-out, for bench/latency.py; runs in an environment of its own:
+"""Time MediaPipe's selfie segmentation from JPEG to cut-out, for bench/latency.py; runs in an environment of its own:
 
     python -m venv VENV && VENV/bin/pip install mediapipe==0.10.21
     VENV/bin/python bench/selfie.py data/img.jpg 2 cutout.png
@@ -19,6 +19,7 @@ from src.script import peak_memory
 
 def main(picture: str, threads: str, out: str) -> None:
     # The TFLite interpreter inside takes as many threads as there are CPUs.
+    """Run the command line and return the exit status."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(threads):])
     import cv2
     import mediapipe

@@ -1,4 +1,4 @@
-"""Trains one stage after another, over any number of interruptions, by a list of stages:
+"""Train one stage after another, over any number of interruptions, by a list of stages:
 
     python bench/stages.py bench/stages.toml
     python bench/stages.py bench/stages.toml --status
@@ -67,7 +67,8 @@ class Stage:
 
 
 def read_list(path: Path) -> tuple[Path, list[Stage]]:
-    """The folder and the stages of a list. Raises `FileNotFoundError`, or `ValueError` that names what is wrong in it."""
+    """Return the folder and the stages of a list. Raises `FileNotFoundError`, or `ValueError` that names what is wrong in
+    it."""
     if not path.is_file():
         raise FileNotFoundError(f"no list of stages at {path}")
     text = path.read_text(encoding="utf-8")
@@ -97,7 +98,7 @@ def read_list(path: Path) -> tuple[Path, list[Stage]]:
 
 
 def make_stage(entry: Mapping[str, object], common: Mapping[str, object], earlier: Sequence[str]) -> Stage:
-    """A stage by its table in the list. Raises `ValueError` naming it and the option that does not fit."""
+    """Make a stage from its table in the list. Raises `ValueError` naming it and the option that does not fit."""
     name, own = str(entry["name"]), {key: value for key, value in entry.items() if key != "name"}
     if "average" in own:
         members = own.pop("average")
@@ -121,7 +122,7 @@ def make_stage(entry: Mapping[str, object], common: Mapping[str, object], earlie
 
 
 def arguments(options: Mapping[str, object]) -> list[str]:
-    """The command line of `options`. A switch is there if it is true."""
+    """Return the command line of `options`. A switch is there if it is true."""
     argv = []
     for key, value in options.items():
         if value is not False:
@@ -135,7 +136,7 @@ class Record:
     end."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `ValueError` for a file that is no record."""
+        """Raise `ValueError` for a file that is no record."""
         self.folder, self.path = folder, folder / "stages.json"
         try:
             self.entries: dict[str, dict] = json.loads(self.path.read_text()) if self.path.is_file() else {}
@@ -145,12 +146,12 @@ class Record:
             raise ValueError(f"{self.path} is not a record of stages: move it away") from None
 
     def checkpoint(self, name: str) -> Path | None:
-        """The checkpoint of a stage that is done."""
+        """Return the checkpoint of a stage that is done."""
         said = self.entries.get(name, {}).get("checkpoint")
         return Path(said) if said and Path(said).is_file() else None
 
     def check(self, stage: Stage) -> None:
-        """Raises `ValueError` if the stage was begun with other options, or has files that this list did not make."""
+        """Raise `ValueError` if the stage was begun with other options, or has files that this list did not make."""
         wanted = json.loads(json.dumps({"options": dict(stage.options), "average": list(stage.average)}))
         entry = self.entries.get(stage.name)
         if entry is None:
@@ -169,7 +170,7 @@ class Record:
                                  f"take it out of {self.path} to train it anew")
 
     def begin(self, stage: Stage) -> bool:
-        """Notes that a stage starts now; whether it was begun before."""
+        """Note that a stage starts now; return whether it was begun before."""
         entry = self.entries.setdefault(stage.name, {"options": dict(stage.options), "average": list(stage.average),
                                                      "begun": []})
         before = bool(entry["begun"])
@@ -178,7 +179,7 @@ class Record:
         return before
 
     def finish(self, stage: Stage) -> Path:
-        """Notes where the checkpoint of a stage is, and how long its epochs took."""
+        """Note where the checkpoint of a stage is, and how long its epochs took."""
         stem, entry = self.folder / stage.name, self.entries[stage.name]
         rows = log_rows(stem)
         choices = [Path(f"{stem}.ckpt"), Path(f"{stem}_best.ckpt"), Path(f"{stem}_epoch{len(rows) - 1}.ckpt")]
@@ -190,13 +191,13 @@ class Record:
 
 
 def log_rows(stem: Path) -> list[dict]:
-    """The log of a training, a row an epoch; none without."""
+    """Return the log of a training, a row an epoch; none without."""
     path = Path(f"{stem}_log.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def run_stage(stage: Stage, record: Record) -> Path:
-    """Trains or averages; the checkpoint. An interrupted training goes on."""
+    """Train or averages; the checkpoint. An interrupted training goes on."""
     stem = record.folder / stage.name
     begun = record.begin(stage)
     if stage.average:
@@ -212,7 +213,7 @@ def run_stage(stage: Stage, record: Record) -> Path:
 
 
 def status(stages: Sequence[Stage], record: Record) -> str:
-    """A line for each stage: what was done of it."""
+    """Format a line for each stage: what was done of it."""
     lines = []
     for stage in stages:
         rows, done = log_rows(record.folder / stage.name), record.checkpoint(stage.name)
@@ -224,6 +225,7 @@ def status(stages: Sequence[Stage], record: Record) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("list", type=Path, help="TOML or JSON")
     parser.add_argument("--status", action="store_true", help="say what is done, and train nothing")

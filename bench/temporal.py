@@ -1,4 +1,4 @@
-"""Flicker with and without the one-frame delay of the MODNet paper:
+"""Measure flicker with and without the one-frame delay of the MODNet paper:
 
     OMP_NUM_THREADS=1 taskset -c 1 python bench/temporal.py --model-path X.xml --video thoughtful.mp4 --frames 60
 
@@ -28,7 +28,7 @@ from src.script import provenance, run_script
 
 
 def swaying_portrait(seed: int, count: int, *, noise: float = 3.0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`count` pictures (384, 320, 3) uint8 RGB of a drawn person and their alphas (384, 320) float32, exact.
+    """Draw `count` pictures (384, 320, 3) uint8 RGB of a person and their alphas (384, 320) float32, exact.
 
     The person moves 20 pixels to either side and nods by 2 degrees in 48 frames; `noise` is the standard deviation of the
     camera's, in levels.
@@ -46,12 +46,12 @@ def swaying_portrait(seed: int, count: int, *, noise: float = 3.0) -> Iterator[t
 
 
 def calmed(alphas: Iterable[np.ndarray]) -> np.ndarray:
-    """The mattes (T, H, W) after the one-frame delay."""
+    """Return the mattes (T, H, W) after the one-frame delay."""
     return np.stack([alpha for _, alpha in one_frame_delay(enumerate(alphas))])
 
 
 def on_generated(matting: Matting, seeds: list[int], count: int) -> dict[str, dict[str, float]]:
-    """dtSSD, MSE and flicker of `none` and `ofd`, means over the portraits of `seeds`."""
+    """Measure dtSSD, MSE and flicker of `none` and `ofd`, means over the portraits of `seeds`."""
     rows: dict[str, list[tuple[float, float, float]]] = {"none": [], "ofd": []}
     for seed in seeds:
         pairs = list(swaying_portrait(seed, count))
@@ -64,7 +64,7 @@ def on_generated(matting: Matting, seeds: list[int], count: int) -> dict[str, di
 
 
 def on_video(matting: Matting, path: Path, count: int) -> dict[str, dict[str, float]]:
-    """Flicker, and dtSSD between both, of the first `count` frames."""
+    """Measure flicker, and dtSSD between both, of the first `count` frames."""
     images = []
     for item in VideoReader(path, sound=False):
         if isinstance(item, Frame):
@@ -78,6 +78,7 @@ def on_video(matting: Matting, path: Path, count: int) -> dict[str, dict[str, fl
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, help="IR (default: the one that is shipped)")
     parser.add_argument("--video", type=Path, help="a video without ground truth (default: none)")
@@ -88,6 +89,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_output(args.output, "--output")
     matting = Matting(args.model_path)

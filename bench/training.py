@@ -1,4 +1,5 @@
-"""Images per second of training: the published loop and ours, taking turns, on generated pictures, same batch and size.
+"""Measure images per second of training: the published loop and ours, taking turns, on generated pictures, same batch and
+size.
 
     python bench/training.py
 
@@ -54,7 +55,7 @@ class Published(Dataset):
         return len(self.pairs)
 
     def trimap(self, alpha: Image.Image) -> np.ndarray:
-        """0, 0.5 and 1: a kernel of 2 to 4 pixels, 5 to 14 times."""
+        """Make a trimap of 0, 0.5 and 1: a kernel of 2 to 4 pixels, 5 to 14 times."""
         matte, width, times = np.array(alpha), int(self.rng.integers(2, 5)), int(self.rng.integers(5, 15))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
         out = np.full(matte.shape, 0.5)
@@ -81,7 +82,7 @@ class Squeezed(Dataset):
         return len(self.pairs)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Picture (S, S, 3) and alpha (S, S), uint8; from memory after the first time."""
+        """Read picture (S, S, 3) and alpha (S, S), uint8; from memory after the first time."""
         if index not in self.kept:
             image, alpha = read_pair(self.pairs[index])
             how = cv2.INTER_AREA if min(alpha.shape) > self.size else cv2.INTER_LINEAR
@@ -97,7 +98,7 @@ class Squeezed(Dataset):
 
 
 def published_epoch(model: MODNet, loader: DataLoader, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """The published training loop: float32, SGD, batches moved to the device when they are used."""
+    """Return the published training loop: float32, SGD, batches moved to the device when they are used."""
     model.train()
     for batch in loader:
         image, trimap, alpha = (x.to(device) for x in batch)
@@ -107,7 +108,7 @@ def published_epoch(model: MODNet, loader: DataLoader, optimizer: torch.optim.Op
 
 
 def data_ways(data_dir: Path, *, size: int, batch_size: int, workers: int) -> dict[str, Callable[[int], None]]:
-    """For each data path what goes once through the data, given the number of the epoch."""
+    """Return for each data path what goes once through the data, given the number of the epoch."""
     loaders = {PUBLISHED: DataLoader(Published(data_dir, size), batch_size, shuffle=True),
                SQUEEZED: DataLoader(Squeezed(data_dir, size), batch_size, shuffle=True)}
     dataset = MattingDataset(data_dir, size=size)
@@ -124,7 +125,7 @@ def data_ways(data_dir: Path, *, size: int, batch_size: int, workers: int) -> di
 
 def network_ways(data_dir: Path, ckpt_path: Path | None, recipe: Recipe, *, device: str,
                  workers: int) -> dict[str, Callable[[int], None]]:
-    """The same with the training steps: the published loop, and ours by `recipe`."""
+    """Return the same with the training steps: the published loop, and ours by `recipe`."""
     models = [(MODNet() if ckpt_path is None else load_model(ckpt_path)).to(device) for _ in range(2)]
     loader = DataLoader(Published(data_dir, recipe.input_size), recipe.batch_size, shuffle=True)
     optimizer = torch.optim.SGD(models[0].parameters(), lr=recipe.lr, momentum=0.9)
@@ -141,7 +142,7 @@ def network_ways(data_dir: Path, ckpt_path: Path | None, recipe: Recipe, *, devi
 
 
 def race(ways: dict[str, Callable[[int], None]], images: int, *, rounds: int, device: str = "cpu") -> dict[str, dict]:
-    """Images per second: of the first epoch, and quartiles of `rounds` later ones, the ways taking turns."""
+    """Measure images per second: of the first epoch, and quartiles of `rounds` later ones, the ways taking turns."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for epoch in range(rounds + 1):
         for name, go in ways.items():
@@ -158,7 +159,7 @@ def race(ways: dict[str, Callable[[int], None]], images: int, *, rounds: int, de
 
 
 def table(results: dict[str, dict[str, dict]]) -> str:
-    """Markdown: images per second of each way, and how many times the published loop's."""
+    """Format a Markdown table: images per second of each way, and how many times the published loop's."""
     lines = ["| images a second | first epoch | later epochs, median (quartiles) | / published |", "|---|---:|---:|---:|"]
     for what, ways in results.items():
         for name, rate in ways.items():
@@ -169,6 +170,7 @@ def table(results: dict[str, dict[str, dict]]) -> str:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="data set (default: generated portraits)")
     parser.add_argument("--images", type=int, default=32, help="portraits to generate (default: %(default)s)")
@@ -193,6 +195,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
     device = torch_device(args.device)

@@ -1,4 +1,4 @@
-"""What a video costs beside its network, and whether memory grows with its length:
+"""Measure what a video costs beside its network, and whether memory grows with its length:
 
     OMP_NUM_THREADS=1 taskset -c 1 python bench/video.py --model-path X.xml --video thoughtful.mp4 --frames 120
     python bench/video.py --memory --lengths 1000 10000
@@ -56,12 +56,13 @@ class FirstFrames(VideoReader):
 
 
 def clock(start: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
-    """Seconds by the wall and of this process's processors since `start`."""
+    """Return the seconds by the wall and of this process's processors since `start`."""
     return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def model_alone(matting: Matting, images: list[np.ndarray], count: int) -> tuple[float, float]:
-    """Wall and processor seconds of `count` inferences, pictures prepared beforehand, as many under way as the tool has."""
+    """Measure wall and processor seconds of `count` inferences, pictures prepared beforehand, as many under way as the tool
+    has."""
     network = matting.compiled.network
     batches = [matting.compiled.prepare(image)[0] for image in images]
     queue = import_openvino().AsyncInferQueue(network, network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1)
@@ -73,7 +74,7 @@ def model_alone(matting: Matting, images: list[np.ndarray], count: int) -> tuple
 
 
 def end_to_end(matting: Matting, video: Path, look: Look, count: int) -> tuple[float, float, dict[str, float]]:
-    """Wall and processor seconds of the tool on the first `count` frames, and its milliseconds by stage."""
+    """Measure wall and processor seconds of the tool on the first `count` frames, and its milliseconds by stage."""
     with tempfile.TemporaryDirectory() as folder:
         reader = FirstFrames(video, count)
         start = clock()
@@ -84,7 +85,7 @@ def end_to_end(matting: Matting, video: Path, look: Look, count: int) -> tuple[f
 
 
 def compare(video: Path, *, model_path: Path | None, count: int, turns: int, look: Look, hint: str) -> dict:
-    """Frames per second of the tool and of its network alone, medians over `turns`, taken by turns."""
+    """Measure frames per second of the tool and of its network alone, medians over `turns`, taken by turns."""
     matting = Matting(model_path, hint=hint)
     images = [item.image for item in FirstFrames(video, 8) if isinstance(item, Frame)]
     matting.fix_size(*images[0].shape[:2])
@@ -99,7 +100,7 @@ def compare(video: Path, *, model_path: Path | None, count: int, turns: int, loo
 
 
 def write_constant_model(path: Path) -> None:
-    """A network of one size whose matte is the picture's brightness: nothing but the tool is left to measure."""
+    """Write a network of one size whose matte is the picture's brightness: nothing but the tool is left to measure."""
     openvino = import_openvino()
     from openvino import opset8
 
@@ -109,7 +110,7 @@ def write_constant_model(path: Path) -> None:
 
 
 def write_clip(path: Path, count: int) -> None:
-    """A generated video of `count` frames: a bright disc that goes round."""
+    """Write a generated video of `count` frames: a bright disc that goes round."""
     info = VideoInfo(WIDTH, HEIGHT, Fraction(1, 30), Fraction(30), count)
     writer, (y, x) = VideoWriter(path, opaque_encoding(), info, width=WIDTH, height=HEIGHT), np.mgrid[:HEIGHT, :WIDTH]
     for index in range(count):
@@ -120,7 +121,7 @@ def write_clip(path: Path, count: int) -> None:
 
 
 def peak_memory(length: int, folder: Path, save: list[str]) -> dict:
-    """Peak of the resident memory, MiB, of the tool on a video of `length` frames, in a process of its own."""
+    """Measure the peak of the resident memory, MiB, of the tool on a video of `length` frames, in a process of its own."""
     clip = folder / f"{length}.mp4"
     write_clip(clip, length)
     command = [sys.executable, ROOT / "inference_openvino.py", "--model-path", folder / "m.xml", "--image-path", clip,
@@ -138,13 +139,14 @@ def peak_memory(length: int, folder: Path, save: list[str]) -> dict:
 
 
 def memory(lengths: list[int], save: list[str]) -> dict:
-    """`peak_memory` of each length."""
+    """Measure the `peak_memory` of each length."""
     with tempfile.TemporaryDirectory() as name:
         write_constant_model(Path(name) / "m.xml")
         return {"memory": [peak_memory(length, Path(name), save) for length in lengths], "save": save, **provenance()}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, help="IR (default: the one that is shipped)")
     parser.add_argument("--video", type=Path, help="video to run")
@@ -161,6 +163,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     if not args.memory and args.video is None:
         raise ValueError("--video is missing: the path of a video, or --memory")

@@ -1,4 +1,4 @@
-"""Converts an ONNX file to OpenVINO IR, a pair of .xml and .bin:
+"""Convert an ONNX file to OpenVINO IR, a pair of .xml and .bin:
 
     python onnx/convert_openvino.py --onnx-path result/X.onnx --output-path result/X.xml --precision fp16
 
@@ -56,7 +56,8 @@ MAX_DROP = 0.002
 
 
 def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision: str) -> tuple[float, float]:
-    """The difference of the IR from onnxruntime, both in float32, for a random picture of `size`, and what is allowed.
+    """Return the difference of the IR from onnxruntime, both in float32, for a random picture of `size`, and what is
+    allowed.
 
     Raises `ValueError` or `NetworkError` naming the ONNX file if it gives no matte.
     """
@@ -83,7 +84,7 @@ def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision
 
 
 def read_onnx(onnx_path: Path) -> Model:
-    """The ONNX file as OpenVINO model. Raises `FileNotFoundError`, or `ValueError` naming the file."""
+    """Return the ONNX file as OpenVINO model. Raises `FileNotFoundError`, or `ValueError` naming the file."""
     import onnx
 
     if not onnx_path.is_file():
@@ -109,7 +110,7 @@ def external_files(onnx_path: Path) -> list[Path]:
 
 
 def move_pair(xml_path: Path, output_path: Path) -> None:
-    """Moves .xml and .bin into place, the .xml last: what a kill leaves has no .xml, so nothing half is ever loaded."""
+    """Move .xml and .bin into place, the .xml last: what a kill leaves has no .xml, so nothing half is ever loaded."""
     output_path.unlink(missing_ok=True)
     for suffix in (".bin", ".xml"):
         os.replace(xml_path.with_suffix(suffix), output_path.with_suffix(suffix))
@@ -123,7 +124,7 @@ class Converted(NamedTuple):
 
 
 def said(precision: str) -> str:
-    """What `Converted.difference` is."""
+    """Say what `Converted.difference` is."""
     if precision == "int8":
         return "mean difference from the float mattes of the calibration pictures"
     return f"{TOLERANCES[precision][0]} difference from onnxruntime"
@@ -131,7 +132,7 @@ def said(precision: str) -> str:
 
 def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp16", embed: bool = False,
                      calibration: Sequence[np.ndarray] = (), max_drop: float | None = None) -> Converted:
-    """Writes `output_path` (.xml) and its .bin.
+    """Write `output_path` (.xml) and its .bin.
 
     `precision` is one of `PRECISIONS`; `embed` puts the pre-processing into the IR (`embed_input`). INT8 needs
     `calibration`, pictures (H, W, 3) uint8; the mean difference of their mattes is kept under `max_drop` (`quantise`).
@@ -162,7 +163,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
 
 
 def check_conversion(output_path: Path, precision: str, calibration: Sequence[np.ndarray], max_drop: float | None) -> None:
-    """Raises `ValueError` for what cannot be."""
+    """Raise `ValueError` for what cannot be."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
     if output_path.suffix != ".xml":
@@ -174,6 +175,7 @@ def check_conversion(output_path: Path, precision: str, calibration: Sequence[np
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--onnx-path", type=Path, required=True, help="file that export_onnx.py wrote")
     parser.add_argument("--output-path", type=Path,
@@ -195,6 +197,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     output_path = args.output_path or args.onnx_path.with_suffix(".xml")
     if output_path.is_dir() or not output_path.suffix:

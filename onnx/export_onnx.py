@@ -1,4 +1,4 @@
-"""Exports a checkpoint to ONNX, the matte only:
+"""Export a checkpoint to ONNX, the matte only:
 
     python onnx/export_onnx.py --ckpt-path result/X.ckpt --prune-info result/X.json --output-path result/X.onnx
 
@@ -43,7 +43,7 @@ FREE_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
 def write_onnx(network: MatteOnly, path: Path, *, shape: tuple[int, ...], opset: int, static: bool) -> None:
-    """Traces `network` with an input of `shape` and writes one ONNX file, weights included."""
+    """Trace `network` with an input of `shape` and write one ONNX file, weights included."""
     axes = None if static else {"input": FREE_AXES, "output": FREE_AXES}
     with warnings.catch_warnings():
         # The exporter by tracing is called legacy, but the other one starts at opset 18 and 2022's OpenVINO ends at 16.
@@ -55,13 +55,13 @@ def write_onnx(network: MatteOnly, path: Path, *, shape: tuple[int, ...], opset:
 
 
 def random_image(shape: tuple[int, ...]) -> torch.Tensor:
-    """Uniform noise in [-1, 1], always the same."""
+    """Make uniform noise in [-1, 1], always the same."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @torch.inference_mode()
 def rounding(network: MatteOnly, image: torch.Tensor) -> float:
-    """How far float32 is off in this network: the largest difference between torch with its oneDNN kernels and torch
+    """Measure how far float32 is off in this network: the largest difference between torch with its oneDNN kernels and torch
     without, or in float64."""
     expected = network(image)
     exact = copy.deepcopy(network).double()(image.double())
@@ -74,7 +74,7 @@ def rounding(network: MatteOnly, image: torch.Tensor) -> float:
 
 @torch.inference_mode()
 def difference(network: MatteOnly, path: Path, image: torch.Tensor) -> float:
-    """Largest difference between the network and the ONNX file, by onnxruntime."""
+    """Measure the largest difference between the network and the ONNX file, by onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
@@ -83,7 +83,7 @@ def difference(network: MatteOnly, path: Path, image: torch.Tensor) -> float:
 
 def export_onnx(ckpt_path: Path, prune_info: Path | None = None, *, output_path: Path, opset: int = 11,
                 static_size: tuple[int, int] | None = None, graph: str = "deploy") -> float:
-    """Writes `output_path`; the largest difference from the network at another size (static: at another input).
+    """Write `output_path`; the largest difference from the network at another size (static: at another input).
 
     Raises `ValueError` if that is over `TOLERANCE` and over `ROUNDINGS` times the rounding of the network itself,
     and for an opset or size that cannot be; nothing is written then. `graph` is one of `GRAPHS`.
@@ -103,7 +103,7 @@ def export_onnx(ckpt_path: Path, prune_info: Path | None = None, *, output_path:
 
 
 def check_export(output_path: Path, opset: int, static_size: tuple[int, int] | None) -> None:
-    """Raises `ValueError` for an output that is no .onnx, an opset or a static size that cannot be."""
+    """Raise `ValueError` for an output that is no .onnx, an opset or a static size that cannot be."""
     if output_path.suffix != ".onnx":
         raise ValueError(f"output-path is {output_path}, expected a name that ends in .onnx")
     if opset not in OPSETS:
@@ -113,6 +113,7 @@ def check_export(output_path: Path, opset: int, static_size: tuple[int, int] | N
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, required=True, help="checkpoint to export")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
@@ -136,6 +137,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     output_path = args.output_path or args.ckpt_path.with_suffix(".onnx")
     check_output(output_path, "--output-path")

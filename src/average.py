@@ -1,4 +1,4 @@
-"""Averages the weights of checkpoints of one network, such as several runs that went on from the same one:
+"""Average the weights of checkpoints of one network, such as several runs that went on from the same one:
 
     python src/average.py --ckpt-path A.ckpt B.ckpt C.ckpt --output-path result/average.ckpt
     python src/average.py --ckpt-path A.ckpt B.ckpt --weights 1 3 --output-path result/average.ckpt --half
@@ -29,7 +29,7 @@ HISTORY = ("training", "average", "origin")
 
 
 def average(models: Sequence[MODNet], shares: Sequence[float]) -> MODNet:
-    """The first of `models` with its floating-point parameters and buffers replaced by the weighted mean of all, summed in
+    """Replace the floating-point parameters and buffers of the first of `models` by the weighted mean of all, summed in
     float64; other buffers (counters) stay. `shares` are over 0 and need not sum to 1. Changes `models[0]`."""
     total, states = sum(shares), [model.state_dict() for model in models]
     with torch.no_grad():
@@ -41,7 +41,7 @@ def average(models: Sequence[MODNet], shares: Sequence[float]) -> MODNet:
 
 def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_path: Path, *, half: bool = False,
                   overwrite: bool = False) -> None:
-    """Writes the average of checkpoints and its JSON: that of the first, `average` instead of `training`.
+    """Write the average of checkpoints and its JSON: that of the first, `average` instead of `training`.
 
     Raises `FileNotFoundError` or `ValueError` for what cannot be read or is another network than the first; then nothing
     is written. An output that is an input, or without `overwrite` another result, is refused (`src/results.py`).
@@ -62,6 +62,7 @@ def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_pa
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, required=True, nargs="+", metavar="PATH",
                         help="checkpoints of one network, the JSON of each beside it")
@@ -82,6 +83,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_output(args.output_path, "--output-path")
     average_files(args.ckpt_path, args.weights, args.output_path, half=args.half, overwrite=args.overwrite)

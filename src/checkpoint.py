@@ -40,7 +40,7 @@ def unwrapped(state: Mapping) -> Mapping:
 
 
 def clean_key(key: str) -> str:
-    """A parameter name of the official, the published pruning or our layout in ours."""
+    """Translate a parameter name of the official, the published pruning or our layout into ours."""
     while (prefix := next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)) is not None:
         key = key.removeprefix(prefix)
     if ".backbone." in key:
@@ -81,12 +81,12 @@ def check_state(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.
 
 
 def sibling_json(ckpt_path: Path) -> Path:
-    """Where the pruning JSON of a checkpoint lies."""
+    """Return where the pruning JSON of a checkpoint lies."""
     return ckpt_path.with_suffix(".json")
 
 
 def find_prune_info(ckpt_path: Path, prune_info: Path | None) -> dict | None:
-    """The pruning JSON given, or the sibling of the checkpoint, or `None` for a dense network."""
+    """Return the pruning JSON given, or the sibling of the checkpoint, or `None` for a dense network."""
     sibling = sibling_json(ckpt_path)
     if prune_info is None and not sibling.is_file():
         return None
@@ -94,7 +94,7 @@ def find_prune_info(ckpt_path: Path, prune_info: Path | None) -> dict | None:
 
 
 def load_model(ckpt_path: str | Path, prune_info: str | Path | None = None, device: str = "cpu") -> MODNet:
-    """The MODNet of a checkpoint, float32, in eval mode.
+    """Load the MODNet of a checkpoint, float32, in eval mode.
 
     Reads official MODNet checkpoints, those of the published pruning code, and ours; with and without `module.`, with
     and without the second copy of the backbone, bare or `unwrapped`. `prune_info` defaults to the JSON beside the
@@ -137,7 +137,7 @@ def save_model(model: MODNet, ckpt_path: str | Path, info: Mapping, *, half: boo
 
 
 def load_backbone(model: MODNet, source: str | Path) -> None:
-    """Copies an ImageNet MobileNetV2 (`features.N...`, classifier ignored) into the encoder of a dense `model`.
+    """Copy an ImageNet MobileNetV2 (`features.N...`, classifier ignored) into the encoder of a dense `model`.
 
     `source` is a file, or `imagenet` to let torchvision fetch one. Raises `ValueError` naming the file and the first
     tensors that do not fit.
@@ -168,7 +168,7 @@ def _from_torchvision(key: str) -> str:
 
 
 def fetch_imagenet() -> Path:
-    """torchvision's MobileNetV2 weights, fetched once. Raises `OSError` where there is no network."""
+    """Fetch torchvision's MobileNetV2 weights, once. Raises `OSError` where there is no network."""
     from torchvision.models import MobileNet_V2_Weights
 
     url = MobileNet_V2_Weights.IMAGENET1K_V1.url
@@ -180,7 +180,7 @@ def fetch_imagenet() -> Path:
 
 
 def torch_device(name: str) -> str:
-    """`name` if torch can use it; `auto` is a GPU where there is one. Raises `ValueError` with what is there."""
+    """Return `name` if torch can use it; `auto` is a GPU where there is one. Raises `ValueError` with what is there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates and bytes of a network."""
+"""Count parameters, multiply-accumulates and bytes of a network."""
 from __future__ import annotations
 
 import copy
@@ -23,11 +23,11 @@ class Complexity(NamedTuple):
 
 
 def _count_nothing(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-    """thop's hook for layers whose work a deployed network folds into a convolution."""
+    """Count nothing: thop's hook for layers whose work a deployed network folds into a convolution."""
 
 
 def count_macs(model: MODNet, *, size: tuple[int, int] = (512, 512), inference: bool) -> int:
-    """Multiply-accumulates of convolutions and linear layers for one image, counted by thop on a copy."""
+    """Count the multiply-accumulates of convolutions and linear layers for one image, by thop on a copy."""
     from thop import profile
 
     model = copy.deepcopy(model).cpu().eval()
@@ -37,11 +37,11 @@ def count_macs(model: MODNet, *, size: tuple[int, int] = (512, 512), inference: 
 
 
 def count_params(model: MODNet) -> int:
-    """Number of trained numbers."""
+    """Count the trained numbers."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def complexity(model: MODNet, *, size: tuple[int, int] = (512, 512)) -> Complexity:
-    """All four counts of a network; `size` is height and width of the image."""
+    """Return all four counts of a network; `size` is height and width of the image."""
     return Complexity(count_params(model), count_macs(model, size=size, inference=False),
                       count_macs(model, size=size, inference=True), state_bytes(model.state_dict()))

@@ -1,4 +1,4 @@
-"""What scripts print: lines, notes and progress bars, on any console and for any name of a file. No torch here."""
+"""Print lines, notes and progress bars, on any console and for any name of a file. No torch here."""
 from __future__ import annotations
 
 import contextlib

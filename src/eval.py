@@ -1,4 +1,4 @@
-"""Evaluates checkpoints on pairs of picture and alpha:
+"""Evaluate checkpoints on pairs of picture and alpha:
 
     python src/eval.py --ckpt-path result/X_epoch0.ckpt --prune-info result/X.json
     python src/eval.py --ckpt-path A.ckpt B.ckpt C.xml --metrics mse mad sad grad --unknown-width 10 --sheet 8
@@ -38,8 +38,8 @@ def evaluate_files(ckpt_paths: Sequence[Path], data_dir: Sources, split: str = "
                    unknown_width: int | None = None, sheet: int | None = None, half: str | None = None,
                    bootstrap: int | None = None, ref_size: int | None = None,
                    output_dir: Path = Path("result")) -> dict[str, dict]:
-    """Evaluates models and writes their reports, of several models or data sets or with intervals a table too, and a sheet
-    of the `sheet` worst images (by the first of `metrics`); the results by the models' labels.
+    """Evaluate models and write their reports, of several models or data sets or with intervals a table too, and a sheet of
+    the `sheet` worst images (by the first of `metrics`); the results by the models' labels.
 
     `limit` is of each data set; `half` takes one of `HALVES` of the pictures; `bootstrap` samples make intervals; `ref_size`
     is the size that the networks see. Raises `FileNotFoundError` or `ValueError` for what cannot be read; then nothing is
@@ -74,12 +74,13 @@ def evaluate_files(ckpt_paths: Sequence[Path], data_dir: Sources, split: str = "
 
 
 def is_table(results: dict[str, dict]) -> bool:
-    """Whether there is more to say than the errors of one model on one data set."""
+    """Tell whether there is more to say than the errors of one model on one data set."""
     first = next(iter(results.values()))
     return len(results) > 1 or "sets" in first or "intervals" in first
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, required=True, nargs="+", metavar="PATH",
                         help="checkpoints to evaluate, or OpenVINO and ONNX models (.xml, .onnx)")
@@ -119,6 +120,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = vars(parse_args(argv))
     ckpt_paths, folders, split = (args.pop(name) for name in ("ckpt_path", "data_dir", "split"))
     check_writable(args["output_dir"], "--output-dir")

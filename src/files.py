@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. No torch here."""
+"""Write files that appear whole or not at all. No torch here."""
 from __future__ import annotations
 
 import contextlib
@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> list[str]:
-    """A short name for each file or folder: its name, without the suffix `without_suffix`, and as many folders before it as
-    it takes to tell them apart. Raises `ValueError` for a path that is there twice."""
+    """Return a short name for each file or folder: its name, without the suffix `without_suffix`, and as many folders before
+    it as it takes to tell them apart. Raises `ValueError` for a path that is there twice."""
     parts = [(*path.absolute().parts[1:-1], path.stem if path.suffix == without_suffix else path.name) for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["_".join(part[-depth:]) for part in parts]
@@ -67,7 +67,7 @@ def temporary_prefix(path: Path) -> str:
 
 @contextlib.contextmanager
 def moved_into_place(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of `path`, with its suffix; at the end the file is moved to `path`.
+    """Yield a temporary name in the folder of `path`, with its suffix; at the end the file is moved to `path`.
 
     If the block raises, the temporary file is removed and what was at `path` stays.
     """
@@ -84,7 +84,7 @@ def moved_into_place(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary name in the folder of `path`, then moves the file into place."""
+    """Call `write` with a temporary name in the folder of `path`, then move the file into place."""
     with moved_into_place(path) as temporary:
         write(temporary)
 
@@ -95,5 +95,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes `value` as indented JSON, in one move."""
+    """Write `value` as indented JSON, in one move."""
     write_text(path, json.dumps(value, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Draws a data set of portrait-like pictures with exact soft alpha, for trying out the pipeline:
+"""Draw a data set of portrait-like pictures with exact soft alpha, for trying out the pipeline:
 
     python src/generate_portraits.py --output-dir data/generated --train 48 --val 8 --seed 0
 
@@ -19,6 +19,7 @@ from src.script import run_script
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
     parser.add_argument("--train", type=int, default=48, help="portraits to train on (default: %(default)s)")
@@ -31,6 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     options = vars(parse_args(argv))
     out_dir = options.pop("output_dir")
     check_writable(out_dir, "--output-dir")

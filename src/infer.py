@@ -1,4 +1,4 @@
-"""Mattes of pictures, or of every picture in a folder, by a checkpoint:
+"""Cut people out of a picture, or of every picture in a folder, by a checkpoint:
 
     python src/infer.py --ckpt-path result/X.ckpt --prune-info result/X.json --input data/img.jpg
 
@@ -43,6 +43,7 @@ def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt-path", type=Path, required=True, help="checkpoint of the network")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
@@ -54,6 +55,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     limit_pixels(args.max_pixels)
     check_writable(args.output_dir, "--output-dir")

@@ -1,4 +1,4 @@
-"""What every script does the same way: one line for a user's mistake, where and with what it ran."""
+"""Run a script: one line for a user's mistake, and a record of where and with what it ran."""
 from __future__ import annotations
 
 import importlib.metadata
@@ -34,7 +34,7 @@ def run_script(main: Callable[[], int]) -> int:
 
 
 def provenance() -> dict:
-    """Command line, package versions and machine, for every JSON that holds results."""
+    """Return the command line, package versions and machine, for every JSON that holds results."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -46,7 +46,7 @@ def provenance() -> dict:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
@@ -56,7 +56,7 @@ def processor() -> str:
 
 
 def peak_memory(process: int | str = "self") -> float:
-    """Peak of the resident memory of a running process, MiB; Linux.
+    """Return the peak of the resident memory of a running process, MiB; Linux.
 
     Not `ru_maxrss`: that begins with the peak of the process which started this one.
     """
@@ -65,7 +65,7 @@ def peak_memory(process: int | str = "self") -> float:
 
 
 def load_script(name: str) -> ModuleType:
-    """A script of the folder `onnx/`, which cannot be imported by name: there the installed package comes first."""
+    """Load a script of the folder `onnx/`, which cannot be imported by name: there the installed package comes first."""
     path = ROOT / "onnx" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

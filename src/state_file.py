@@ -1,4 +1,4 @@
-"""Files of tensors: looked through before anything in them is allocated, and written in one move."""
+"""Read and write files of tensors: looked through before anything in them is allocated, and written in one move."""
 from __future__ import annotations
 
 import io
@@ -67,7 +67,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _storages(value: object, depth: int = 8) -> dict[int, int]:
-    """Bytes of each storage in nested dicts and lists, by its identity."""
+    """Return the bytes of each storage in nested dicts and lists, by its identity."""
     if isinstance(value, torch.Tensor):
         storage = value.untyped_storage()
         return {storage._cdata: storage.nbytes()}
@@ -117,7 +117,7 @@ def load_state(path: Path) -> dict:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an exception in words of a user."""
+    """Return the first line of an exception in words of a user."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "it claims more than there is memory"
     if isinstance(error, pickle.UnpicklingError):

@@ -1,4 +1,4 @@
-"""Trains a MODNet, pruned or dense, with MODNet's three losses:
+"""Train a MODNet, pruned or dense, with MODNet's three losses:
 
     python src/trainer.py --model-path result/X.ckpt --batch-size 2 --epoch 4
 
@@ -42,6 +42,7 @@ def start_model(model_path: Path | None, backbone: str | None) -> tuple[MODNet, 
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_train_args(__doc__, argv)
     recipe = make_recipe(args)
     folder = args.save_dir or (args.model_path.parent if args.model_path else Path("result"))

@@ -20,7 +20,7 @@ Other = Callable[[np.random.Generator], Sample]
 
 
 def make_trimap(alpha: np.ndarray, radius: int) -> np.ndarray:
-    """Trimap (H, W) of 0, 0.5 and 1: 0.5 within `radius` pixels of any pixel that is not fully 0 or 1."""
+    """Make a trimap (H, W) of 0, 0.5 and 1: 0.5 within `radius` pixels of any pixel that is not fully 0 or 1."""
     # A distance costs the same for every radius, an erosion by a wide disc twenty times as much.
     sure_fg, sure_bg = (cv2.distanceTransform(sure.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) > radius
                         for sure in (alpha > 0.999, alpha < 0.001))
@@ -74,7 +74,7 @@ class Crops:
 
     def _compose(self, own: Sample, other: Other | None, window: tuple[slice, slice],
                  rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The person, by chance with another one and at another place, on another background; uint8."""
+        """Return the person, by chance with another one and at another place, on another background; uint8."""
         foreground, alpha = own_colours(own), own.alpha
         if self.staging.is_plain:
             foreground, alpha = jitter_colours(foreground[window], rng), alpha[window]

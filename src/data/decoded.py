@@ -21,7 +21,7 @@ class Sample(NamedTuple):
 
 
 def write_pack(path: Path, samples: Iterable[Sample]) -> None:
-    """Writes `samples` one after another to `path`, and where each lies to the .json beside it, in one move each."""
+    """Write `samples` one after another to `path`, and where each lies to the .json beside it, in one move each."""
     index, offset = [], 0
     with moved_into_place(path) as temporary, temporary.open("wb") as file:
         for sample in samples:

@@ -55,6 +55,7 @@ def pack(data: Sources, pattern: str, *, semantic_only: Sources = (), split: str
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", nargs="+", required=True, metavar="FOLDER[=WEIGHT]", help="data sets; the weight is "
                         "how many times a set is written, fractions too")
@@ -69,6 +70,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     data, rough = ([parse_source(text) for text in texts] for texts in (args.data_dir, args.semantic_only_dir))
     paths = pack(data, args.shards, semantic_only=rough, split=args.split, seed=args.seed, overwrite=args.overwrite)

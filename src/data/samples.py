@@ -129,7 +129,7 @@ class MattingDataset(Dataset):
         return Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
 
     def _other(self, index: int, rng: np.random.Generator) -> Sample:
-        """Another pair with a matte, by chance."""
+        """Choose another pair with a matte, by chance."""
         return self.load((index + int(rng.integers(1, self.mattes))) % self.mattes)
 
     def __getitem__(self, key: int) -> dict[str, torch.Tensor | int | bool]:

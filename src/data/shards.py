@@ -70,7 +70,7 @@ def write_shards(pairs: Sequence[Pair], pattern: str, *, rough: frozenset[Pair] 
 
 
 def _packed(index: int, pair: Pair, *, rough: bool) -> dict[str, bytes | str]:
-    """The files of a pair under the names that they have in a shard."""
+    """Return the files of a pair under the names that they have in a shard."""
     suffix, picture = pair.image.suffix.lower().lstrip("."), pair.image.read_bytes()
     if suffix not in PICTURES:
         suffix, picture = "png", _as_png(picture)
@@ -104,7 +104,7 @@ class ShardDataset(IterableDataset):
 
     def __init__(self, patterns: Sequence[str], crops: Crops, *, seed: int = 0, strict: bool = False, rank: int = 0,
                  world: int = 1) -> None:
-        """Raises `ValueError` for fewer shards than training processes, and `FileNotFoundError` naming one that is not
+        """Raise `ValueError` for fewer shards than training processes, and `FileNotFoundError` naming one that is not
         there."""
         self.names = [name for pattern in patterns for name in shard_names(pattern)]
         self.crops, self.seed, self.strict, self.rank, self.world, self.epoch = crops, seed, strict, rank, world, 0
@@ -119,7 +119,7 @@ class ShardDataset(IterableDataset):
         return []
 
     def _own_shards(self, keys: set[str]) -> Iterator[dict[str, str]]:
-        """The shards of this process, over and over in new orders; with each, `keys` is emptied."""
+        """Return the shards of this process, over and over in new orders; with each, `keys` is emptied."""
         worker = torch.utils.data.get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
         for lap in itertools.count():
@@ -131,7 +131,7 @@ class ShardDataset(IterableDataset):
                 yield {"url": name}
 
     def _pairs(self) -> Iterator[Streamed]:
-        """The pairs of the shards, decoded; one that cannot be used is named and left out."""
+        """Return the pairs of the shards, decoded; one that cannot be used is named and left out."""
         import webdataset
 
         keys: set[str] = set()

@@ -1,4 +1,4 @@
-"""Pre-processing inside an OpenVINO network: a picture of bytes in, an alpha of its size out. No torch here."""
+"""Put the pre-processing into an OpenVINO network: a picture of bytes in, an alpha of its size out. No torch here."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ INPUT, OUTPUT = "image", "alpha"
 
 
 def embed_input(model: Model, *, precision: str = "fp32", source: str = "", ref_size: int = REF_SIZE) -> Model:
-    """A network that reads pictures as they come, made of `model`, which is used up.
+    """Make a network that reads pictures as they come from `model`, which is used up.
 
     `model` takes (N, 3, H, W) float32 in [-1, 1] and gives (N, 1, H, W) in [0, 1], H and W free or fixed multiples of 32.
     The result takes `image` (1, H, W, 3) uint8 RGB, any H and W from 32 (or the fixed ones), and gives `alpha`
@@ -52,14 +52,14 @@ def _whole(*values: int) -> np.ndarray:
 
 
 def _free_size(image: Node) -> Node:
-    """Height and width of (1, H, W, 3)."""
+    """Return the height and width of (1, H, W, 3)."""
     from openvino import opset13
 
     return opset13.slice(opset13.shape_of(image), _whole(1), _whole(3), _whole(1))
 
 
 def _enlarge(planes: Node, size: Node) -> Node:
-    """Repeats the last row and column up to multiples of 32. Resizing would blur and squash, and costs 8 ms where it has
+    """Repeat the last row and column up to multiples of 32. Resizing would blur and squash, and costs 8 ms where it has
     nothing to do; an `If` round it gives a wrong first answer (OpenVINO 2026.4.1). This costs 0.1 ms."""
     from openvino import opset13
 

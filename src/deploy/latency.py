@@ -1,4 +1,4 @@
-"""Milliseconds of OpenVINO networks, measured side by side. No torch here."""
+"""Measure the milliseconds of OpenVINO networks side by side. No torch here."""
 from __future__ import annotations
 
 import statistics
@@ -19,7 +19,7 @@ EXACT = "f32"
 
 
 def random_input(model: Model, size: tuple[int, int]) -> np.ndarray:
-    """Noise as a network reads it: (1, H, W, 3) uint8 where pre-processing is embedded, else (1, 3, H, W) float32 in
+    """Make noise as a network reads it: (1, H, W, 3) uint8 where pre-processing is embedded, else (1, 3, H, W) float32 in
     [-1, 1]."""
     rng = np.random.default_rng(0)
     if embedded_info(model):
@@ -29,7 +29,7 @@ def random_input(model: Model, size: tuple[int, int]) -> np.ndarray:
 
 def prepare(path: Path, *, device: str = "CPU", size: tuple[int, int], threads: int, precision: str = EXACT,
             profile: bool = False) -> tuple[InferRequest, np.ndarray]:
-    """An IR compiled for one image of `size`, and an input for it; `precision` of what is not INT8: `f32` or `bf16`."""
+    """Compile an IR for one image of `size`, and make an input for it; `precision` of what is not INT8: `f32` or `bf16`."""
     core = shared_core()
     options: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if profile:
@@ -43,14 +43,14 @@ def prepare(path: Path, *, device: str = "CPU", size: tuple[int, int], threads: 
 
 
 def quartiles(values: list[float]) -> dict[str, float]:
-    """`{"q1", "median", "q3"}`."""
+    """Compute `{"q1", "median", "q3"}`."""
     return dict(zip(("q1", "median", "q3"), statistics.quantiles(values, n=4), strict=True))
 
 
 def measure_latency(models: Mapping[str, Path], *, device: str = "CPU", size: tuple[int, int] = (512, 512),
                     threads: int = 2, repeats: int = 30, warm_up: int = 5,
                     precisions: Mapping[str, str] | None = None) -> dict[str, dict[str, float]]:
-    """Median and quartiles in milliseconds of one inference of each IR: `{name: {"median", "q1", "q3", "cpu"}}`.
+    """Measure one inference of each IR: median and quartiles in milliseconds, `{name: {"median", "q1", "q3", "cpu"}}`.
 
     `cpu` is the median of the time that this process had the processor, all threads together: with one thread it is what
     `median` would be on a machine with nothing else to do, which shared machines are not. One image of
@@ -86,7 +86,7 @@ def profile(path: Path, *, size: tuple[int, int] = (512, 512), threads: int = 1,
 
 
 def multiply_accumulates(path: Path, size: tuple[int, int] = (512, 512)) -> int:
-    """Of the convolutions of an IR or ONNX file, for one image of `size`."""
+    """Count the multiply-accumulates of the convolutions of an IR or ONNX file, for one image of `size`."""
     model = shared_core().read_model(path)
     model.reshape(list(random_input(model, size).shape))
     return sum(int(np.prod(op.input_value(1).shape)) * int(np.prod(list(op.output(0).shape)[2:]))
@@ -94,5 +94,5 @@ def multiply_accumulates(path: Path, size: tuple[int, int] = (512, 512)) -> int:
 
 
 def available_devices() -> list[str]:
-    """Devices that OpenVINO finds on this machine, `CPU` first."""
+    """List the devices that OpenVINO finds on this machine, `CPU` first."""
     return shared_core().available_devices

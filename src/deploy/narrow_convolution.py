@@ -1,4 +1,4 @@
-"""Convolutions of few output channels, rewritten so that they fill a CPU's vectors. No torch here."""
+"""Rewrite convolutions of few output channels so that they fill a CPU's vectors. No torch here."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ MOST_CHANNELS = 8
 
 
 def pair_columns(model: Model) -> int:
-    """Rewrites each 3x3 convolution of at most 8 output channels in place; how many there were.
+    """Rewrite each 3x3 convolution of at most 8 output channels in place; return how many there were.
 
     Two neighbouring columns become one pixel of twice the channels: a kernel of 3x4 (each half of its rows with one column
     of zeros) and a stride of 2 in the width give both at once, and the new order of the channels is, where OpenVINO keeps
@@ -60,7 +60,7 @@ def _pair(convolution: Node) -> None:
 
 
 def _channel_bias(node: Node, channels: int) -> np.ndarray | None:
-    """The constant (1, C, 1, 1) that `node` adds, if that is what it does."""
+    """Return the constant (1, C, 1, 1) that `node` adds, if that is what it does."""
     if node.get_type_name() != "Add" or node.input_value(1).get_node().get_type_name() != "Constant":
         return None
     value = node.input_value(1).get_node().data

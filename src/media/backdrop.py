@@ -1,4 +1,4 @@
-"""What stands behind the person: a colour, a picture, a video, or the blurred original. No torch here."""
+"""Put something behind the person: a colour, a picture, a video, or the blurred original. No torch here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ _SMALL = 1e-3
 
 
 def parse_colour(text: str) -> Colour:
-    """`"R,G,B"` to three whole numbers. Raises `ValueError` unless each is in 0 ... 255."""
+    """Parse `"R,G,B"` to three whole numbers. Raises `ValueError` unless each is in 0 ... 255."""
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
         raise ValueError(f"background is {text!r}, allowed is R,G,B, each a whole number from 0 to 255, the word blur, "
@@ -32,7 +32,7 @@ def parse_colour(text: str) -> Colour:
 
 
 def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle of (H, W, 3) uint8, aspect ratio kept, so large that it covers `height` x `width`."""
+    """Return the middle of (H, W, 3) uint8, aspect ratio kept, so large that it covers `height` x `width`."""
     scale = max(height / picture.shape[0], width / picture.shape[1])
     h, w = (max(least, round(side * scale)) for least, side in zip((height, width), picture.shape[:2], strict=True))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -41,7 +41,7 @@ def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The blurred background of (H, W, 3) uint8 RGB, without the person: (H, W, 3) uint8.
+    """Return the blurred background of (H, W, 3) uint8 RGB, without the person: (H, W, 3) uint8.
 
     Each pixel counts by 1 - alpha, and a few next to the person do not count, so that the blur has no glow of the person's
     colours. Behind the person, where nothing is known, stand the nearest colours, or the mean.
@@ -70,7 +70,7 @@ class _Still:
 
 
 def _endless(path: Path) -> Iterator[Frame]:
-    """The frames of a video, over and over, their times ever rising."""
+    """Return the frames of a video, over and over, their times ever rising."""
     start = 0.0
     while True:
         reader = VideoReader(path, sound=False)
@@ -95,7 +95,7 @@ class _Moving:
 
 
 def parse_backdrop(text: str) -> Backdrop:
-    """`R,G,B`, `blur`, or the path of a picture or of a video (shown from its beginning, over and over).
+    """Parse `R,G,B`, `blur`, or the path of a picture or of a video (shown from its beginning, over and over).
 
     Raises `ValueError` or `FileNotFoundError` with what is allowed, or with the file that cannot be read.
     """

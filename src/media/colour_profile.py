@@ -1,4 +1,4 @@
-"""From the colours that a picture's ICC profile means to those of sRGB, by Little CMS. No torch here."""
+"""Convert the colours that a picture's ICC profile means to those of sRGB, by Little CMS. No torch here."""
 from __future__ import annotations
 
 import contextlib
@@ -57,7 +57,7 @@ def profile_of(picture: Image.Image) -> bytes | None:
 
 
 def _probe(mode: str) -> Image.Image:
-    """A picture of colours all over `mode` (L or RGB)."""
+    """Make a picture of colours all over `mode` (L or RGB)."""
     levels = np.arange(0, 256, 17 if mode == "RGB" else 1, dtype=np.uint8)
     if mode == "L":
         return Image.fromarray(levels[None])

@@ -1,4 +1,4 @@
-"""What is made of a picture and its alpha: the matte, a cut-out, a composite, a sheet of all. No torch here."""
+"""Make the results from a picture and its alpha: the matte, a cut-out, a composite, a sheet of all. No torch here."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -39,13 +39,13 @@ def composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray 
 
 
 def checkerboard(height: int, width: int, side: int = 16) -> np.ndarray:
-    """Grey squares (H, W, 3) uint8, what stands for transparency."""
+    """Draw grey squares (H, W, 3) uint8, what stands for transparency."""
     rows, columns = (np.arange(size) // side for size in (height, width))
     return np.repeat(np.uint8(CHECKS)[(rows[:, None] + columns) % 2][..., None], 3, 2)
 
 
 def sheet(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, composed: np.ndarray) -> np.ndarray:
-    """Picture, alpha, cut-out on a checkerboard and composite side by side, labelled, at most `SHEET_HEIGHT` high."""
+    """Put picture, alpha, cut-out on a checkerboard and composite side by side, labelled, at most `SHEET_HEIGHT` high."""
     height, width = alpha.shape
     cut = composite(foreground, alpha, checkerboard(height, width, max(4, min(height, width) // 32)))
     panels = {"image": image, "alpha": np.repeat(to_uint8(alpha)[..., None], 3, 2), "cut-out": cut, "composite": composed}

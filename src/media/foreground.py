@@ -1,4 +1,5 @@
-"""The colours of the person alone, where matte and background mix. Without them a cut-out keeps a halo. No torch here."""
+"""Estimate the colours of the person alone, where matte and background mix. Without them a cut-out keeps a halo. No torch
+here."""
 from __future__ import annotations
 
 import functools
@@ -37,7 +38,8 @@ def mix(front: np.ndarray, behind: np.ndarray | Colour, alpha: np.ndarray) -> np
 
 def _fuse(foreground: np.ndarray, background: np.ndarray, share: np.ndarray,
           radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means of foreground and background (H, W, 3) uint8 over a box, weighted by alpha and by 1 - alpha; float32."""
+    """Compute the means of foreground and background over a box, weighted by alpha and by 1 - alpha; all (H, W, 3)
+    float32."""
     box = (2 * radius + 1,) * 2
     inside = cv2.blur(share, box)
     return (cv2.divide(cv2.blur(cv2.multiply(foreground, share, dtype=cv2.CV_32F), box), inside + _SMALL),
@@ -45,7 +47,7 @@ def _fuse(foreground: np.ndarray, background: np.ndarray, share: np.ndarray,
 
 
 def _explain(image: np.ndarray, foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`foreground` moved so that it and `background`, mixed by `alpha`, come nearer to `image`; all uint8 but alpha."""
+    """Move `foreground` so that it and `background`, mixed by `alpha`, come nearer to `image`; all uint8 but alpha."""
     out = np.empty(image.shape, np.uint8)
     for rows in strips(*alpha.shape):
         share = cv2.cvtColor(alpha[rows], cv2.COLOR_GRAY2BGR)
@@ -60,7 +62,7 @@ def _explain(image: np.ndarray, foreground: np.ndarray, background: np.ndarray, 
 
 
 def blur_fusion(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Foreground (H, W, 3) uint8 of a picture (H, W, 3) uint8 RGB and its alpha (H, W) float32 in [0, 1].
+    """Estimate the foreground (H, W, 3) uint8 of a picture (H, W, 3) uint8 RGB and its alpha (H, W) float32 in [0, 1].
 
     Blur-fusion with two passes: Forte and Pitié, "Approximate Fast Foreground Colour Estimation", ICIP 2021. The means,
     which are smooth, are taken at a fraction of the size; the pixels are then explained at full size. Where
@@ -83,7 +85,7 @@ def _bytes(picture: np.ndarray) -> np.ndarray:
 
 
 def multi_level(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """pymatting's multi-level estimate (Germer et al. 2020) of the person's own colours, as `estimate_foreground`.
+    """Estimate the person's own colours by pymatting's multi-level method (Germer et al. 2020), as `estimate_foreground`.
 
     Raises `ValueError` if pymatting is not installed.
     """
@@ -101,7 +103,7 @@ def multi_level(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "fast") -> np.ndarray:
-    """The person's own colours (H, W, 3) uint8, for a picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1].
+    """Return the person's own colours (H, W, 3) uint8, for a picture (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1].
 
     `fast` is `blur_fusion`, `ml` pymatting's multi-level estimate (Germer et al. 2020: slower, for stills), `none` the
     picture itself. Raises `ValueError` for another method, and if pymatting is not installed.

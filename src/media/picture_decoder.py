@@ -1,4 +1,4 @@
-"""Picture files as Pillow holds them, and which of their pixels are transparent. No torch here."""
+"""Decode picture files with Pillow, and find which of their pixels are transparent. No torch here."""
 from __future__ import annotations
 
 import argparse
@@ -112,7 +112,7 @@ def is_deep(picture: Image.Image) -> bool:
 
 
 def _key_opacity(decoded: Decoded) -> Image.Image | None:
-    """The alpha that one transparent colour, or an alpha for each colour of a palette, makes; mode L."""
+    """Return the alpha that one transparent colour, or an alpha for each colour of a palette, makes; mode L."""
     picture, key = decoded.picture, decoded.picture.info["transparency"]
     if is_deep(picture):
         return Image.fromarray(np.where(levels_of(picture) == key, 0, 255).astype(np.uint8))

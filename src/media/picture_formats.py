@@ -1,4 +1,4 @@
-"""Which files are pictures: by the name in a folder, by the content once opened. No torch here."""
+"""Tell which files are pictures: by the name in a folder, by the content once opened. No torch here."""
 from __future__ import annotations
 
 import functools

@@ -1,4 +1,4 @@
-"""Picture files as arrays: sRGB, upright, with their transparency. No torch here."""
+"""Read picture files as arrays: sRGB, upright, with their transparency. No torch here."""
 from __future__ import annotations
 
 import math
@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 
 
 def _turned(pixels: np.ndarray, turn: int) -> np.ndarray:
-    """(H, W, ...) upright, for one of the eight orientations of EXIF."""
+    """Turn (H, W, ...) upright from one of the eight orientations of EXIF."""
     if turn >= 5:
         pixels = pixels.swapaxes(0, 1)
     if turn in (2, 3, 6, 7):
@@ -52,7 +52,7 @@ def _dpi(decoded: Decoded) -> tuple[float, float] | None:
 
 
 def _profile(path: Path, decoded: Decoded) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """What `to_srgb` says of the picture's profile; a note if that is broken, which then does not count."""
+    """Return what `to_srgb` says of the picture's profile; a note if that is broken, which then does not count."""
     # Pillow has no grey of 16 bits with alpha: it opens as RGBA.
     mode = "L" if decoded.raw.startswith("LA") else base_mode(decoded.picture.mode)
     try:
@@ -63,7 +63,7 @@ def _profile(path: Path, decoded: Decoded) -> tuple[str, ImageCms.ImageCmsTransf
 
 
 def _rgb(part: Image.Image, mode: str, transform: ImageCms.ImageCmsTransform | None) -> np.ndarray:
-    """Rows of a picture as (h, W, 3) uint8 sRGB."""
+    """Return rows of a picture as (h, W, 3) uint8 sRGB."""
     if is_deep(part):
         part = Image.fromarray(np.rint(levels_of(part) / 257).astype(np.uint8))
     if part.mode in ("RGBa", "La"):

@@ -1,4 +1,4 @@
-"""The files that a picture becomes: which, where, how encoded. No torch here."""
+"""Name and write the files that a picture becomes, and check them beforehand. No torch here."""
 from __future__ import annotations
 
 import contextlib

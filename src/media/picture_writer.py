@@ -1,4 +1,4 @@
-"""Picture files: PNG, JPEG, WebP, tagged as sRGB, whole or not at all. No torch here."""
+"""Write picture files: PNG, JPEG, WebP, tagged as sRGB, whole or not at all. No torch here."""
 from __future__ import annotations
 
 import io
@@ -26,7 +26,8 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _encode_png(picture: np.ndarray, dpi: tuple[float, float] | None, done_with: bool) -> list[memoryview | bytes]:
-    """The parts of a PNG. OpenCV's encoder takes two thirds of the time of Pillow's, but says not what colours mean."""
+    """Return the parts of a PNG. OpenCV's encoder takes two thirds of the time of Pillow's, but says not what colours
+    mean."""
     if picture.ndim == 3:
         code = cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
         out = picture if done_with else np.empty_like(picture)

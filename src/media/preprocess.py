@@ -1,4 +1,5 @@
-"""Picture to network input and matte to alpha, without torch; shared by training, evaluation and every inference."""
+"""Turn a picture into network input and a matte into alpha, without torch; shared by training, evaluation and every
+inference."""
 from __future__ import annotations
 
 import cv2
@@ -13,7 +14,7 @@ SMOOTH_FROM = 1.25
 
 
 def network_size(height: int, width: int, ref_size: int = REF_SIZE) -> tuple[int, int]:
-    """Height and width that the network sees for a picture, multiples of 32 (MODNet's evaluation protocol).
+    """Return the height and width that the network sees for a picture, multiples of 32 (MODNet's evaluation protocol).
 
     Where the long side is under `ref_size` or the short side over it, the short side becomes `ref_size` and the aspect
     ratio is kept, else the size stays; both are then cut down to multiples of 32, and never under 32.
@@ -32,7 +33,7 @@ def _bins(size_in: int, size_out: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def area_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes (H, W) or (H, W, C) to `height` x `width`; float32.
+    """Resize (H, W) or (H, W, C) to `height` x `width`; float32.
 
     Each output pixel is the mean of the input pixels that its area touches, whole pixels: torch's
     `interpolate(mode="area")`, which the published evaluation uses and which `cv2.INTER_AREA` is not.
@@ -54,7 +55,7 @@ def area_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _sum_rows(picture: np.ndarray, first: np.ndarray, last: np.ndarray, kind: type) -> np.ndarray:
-    """Sums of the rows `first` ... `last` - 1 of a picture, for each pair, as numbers of `kind`."""
+    """Sum the rows `first` ... `last` - 1 of a picture, for each pair, as numbers of `kind`."""
     count = last - first
     sums = picture[first].astype(kind)
     for step in range(1, count.max()):
@@ -67,7 +68,7 @@ def _sum_rows(picture: np.ndarray, first: np.ndarray, last: np.ndarray, kind: ty
 
 
 def normalise(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) RGB in [0, 255], uint8 or float32, to (3, H, W) float32 in [-1, 1]."""
+    """Scale (H, W, 3) RGB in [0, 255], uint8 or float32, to (3, H, W) float32 in [-1, 1]."""
     planes = np.empty((picture.shape[2], *picture.shape[:2]), np.float32)
     for channel, plane in enumerate(planes):
         np.subtract(picture[..., channel], np.float32(127.5), out=plane)
@@ -76,7 +77,7 @@ def normalise(picture: np.ndarray) -> np.ndarray:
 
 
 def shrink(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to (h, w, 3) float32 in [0, 255], h and w by `network_size`.
+    """Shrink (H, W, 3) uint8 RGB to (h, w, 3) float32 in [0, 255], h and w by `network_size`.
 
     Raises `ValueError` for a picture so long and thin that h x w is over `MAX_NETWORK_PIXELS`.
     """
@@ -88,7 +89,7 @@ def shrink(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
 
 
 def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
+    """Turn (H, W, 3) uint8 RGB into the network's input (1, 3, h, w) float32 in [-1, 1], h and w by `network_size`.
 
     Raises what `shrink` raises.
     """
@@ -96,13 +97,14 @@ def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
 
 
 def to_byte_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to (1, h, w, 3) uint8, rounded, for a network that normalises by itself. Raises as `shrink`."""
+    """Turn (H, W, 3) uint8 RGB into (1, h, w, 3) uint8, rounded, for a network that normalises by itself. Raises as
+    `shrink`."""
     return np.rint(shrink(image, ref_size)).astype(np.uint8)[None]
 
 
 def to_fixed_input(image: np.ndarray, height: int, width: int, *,
                    as_bytes: bool = False) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """(H, W, 3) uint8 RGB to an input (1, 3, `height`, `width`) float32 in [-1, 1], or with `as_bytes` (1, `height`,
+    """Turn (H, W, 3) uint8 RGB into an input (1, 3, `height`, `width`) float32 in [-1, 1], or with `as_bytes` (1, `height`,
     `width`, 3) uint8, for a network of one size.
 
     Keeps the aspect ratio: the picture lies in the middle, mid-grey round it, which is 0 like the padding of the
@@ -118,7 +120,7 @@ def to_fixed_input(image: np.ndarray, height: int, width: int, *,
 
 
 def to_alpha(matte: np.ndarray, height: int, width: int, *, smooth: bool = False) -> np.ndarray:
-    """The network's matte (1, 1, h, w) to an alpha (height, width) float32 in [0, 1].
+    """Return the network's matte (1, 1, h, w) to an alpha (height, width) float32 in [0, 1].
 
     By `area_resize`, as the published evaluation has it, which enlarges in blocks; with `smooth`, what grows by over
     `SMOOTH_FROM` grows by cubic interpolation, with a third less error on drawn portraits of 1280x1536.

@@ -1,4 +1,4 @@
-"""PyAV where it is used: FFmpeg's errors as one line, and its frames to RGB and back without a shift of colours."""
+"""Import and use PyAV: FFmpeg's errors as one line, and its frames to RGB and back without a shift of colours."""
 from __future__ import annotations
 
 import contextlib
@@ -25,7 +25,7 @@ ACCURATE = 2 | 0x40000 | 0x2000
 
 
 def import_av() -> ModuleType:
-    """PyAV. Raises `ValueError` if it is not installed."""
+    """Import PyAV. Raises `ValueError` if it is not installed."""
     try:
         import av
     except ImportError:
@@ -34,13 +34,13 @@ def import_av() -> ModuleType:
 
 
 def scaler() -> VideoReformatter:
-    """FFmpeg's scaler. One for all frames of a video: setting it up costs more than using it."""
+    """Return FFmpeg's scaler. One for all frames of a video: setting it up costs more than using it."""
     return import_av().video.reformatter.VideoReformatter()
 
 
 @contextlib.contextmanager
 def reported(path: str | Path, doing: str) -> Iterator[None]:
-    """Turns FFmpeg's errors into a `ValueError`, or an `OSError` where the disk is full, that names `path`."""
+    """Turn FFmpeg's errors into a `ValueError`, or an `OSError` where the disk is full, that names `path`."""
     av = import_av()
     try:
         yield
@@ -51,7 +51,7 @@ def reported(path: str | Path, doing: str) -> Iterator[None]:
 
 
 def to_rgb(frame: VideoFrame, matrix: int, scaler: VideoReformatter) -> np.ndarray:
-    """A decoded frame as (H, W, 3) uint8 RGB, converted by `matrix` and turned upright as its metadata says."""
+    """Convert a decoded frame to (H, W, 3) uint8 RGB by `matrix`, turned upright as its metadata says."""
     source = {} if frame.colorspace == 0 else {"src_colorspace": MATRICES[matrix]}
     picture = scaler.reformat(frame, format="gbrp", interpolation=ACCURATE, dst_color_range=FULL, threads=1, **source)
     turns = round(frame.rotation / 90) % 4
@@ -59,7 +59,7 @@ def to_rgb(frame: VideoFrame, matrix: int, scaler: VideoReformatter) -> np.ndarr
 
 
 def from_rgb(picture: np.ndarray, pixel_format: str, matrix: int, scaler: VideoReformatter) -> VideoFrame:
-    """(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as a frame of limited range, such as `yuv420p`."""
+    """Convert (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 to a frame of limited range, such as `yuv420p`."""
     given = "gray" if picture.ndim == 2 else ("rgb24", "rgba")[picture.shape[2] - 3]
     frame = import_av().VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=given)
     frame.color_range = FULL

@@ -1,4 +1,4 @@
-"""Rows of a picture that are worked on together, so that a huge one needs no second copy of itself. No torch here."""
+"""Work on a few rows of a picture at a time, so that a huge one needs no second copy of itself. No torch here."""
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Frames and sound of a video file, in the order in which they lie there. No torch here."""
+"""Read frames and sound of a video file, in the order in which they lie there. No torch here."""
 from __future__ import annotations
 
 import itertools
@@ -53,7 +53,7 @@ class VideoInfo(NamedTuple):
 
 
 def fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) uint8 in the middle of `height` x `width`, aspect ratio kept, black round it."""
+    """Fit (H, W, 3) uint8 into the middle of `height` x `width`, aspect ratio kept, black round it."""
     scale = min(height / image.shape[0], width / image.shape[1])
     h, w = (max(1, round(side * scale)) for side in image.shape[:2])
     out = np.zeros((height, width, 3), np.uint8)
@@ -116,7 +116,7 @@ class VideoReader:
         self._check_end()
 
     def stop(self) -> None:
-        """Lets the loop over the items end."""
+        """Let the loop over the items end."""
         self._stopped = True
 
     def _packets(self) -> Iterator[Packet]:
@@ -177,5 +177,5 @@ class VideoReader:
             self.problems.append(f"it ends after {float(found):.2f} of {float(length):.2f} s")
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._container.close()

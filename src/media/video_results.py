@@ -1,4 +1,4 @@
-"""The files that a video becomes: which, how encoded, whole or not at all. No torch here."""
+"""Name and write the files that a video becomes, whole or not at all. No torch here."""
 from __future__ import annotations
 
 import contextlib
@@ -29,12 +29,12 @@ class Look(NamedTuple):
 
 
 def encoding_of(kind: str, look: Look) -> Encoding:
-    """How videos of `kind` are written."""
+    """Return how videos of `kind` are written."""
     return ALPHA_ENCODINGS[look.alpha_video] if kind == "cutout" else opaque_encoding()
 
 
 def result_paths(reader: VideoReader | WebcamReader, output_dir: Path, look: Look) -> dict[str, Path]:
-    """Where each kind goes."""
+    """Return where each kind goes."""
     stem = Path(reader.path).stem
     return {kind: output_dir / f"{stem}_{kind}{encoding_of(kind, look).suffix}" for kind in look.save}
 
@@ -49,7 +49,7 @@ class VideoFiles:
         self._early: list[Sound] = []
 
     def write(self, items: Iterator[Item]) -> Iterator[Item]:
-        """The last stage: writes each (frame, pictures by kind) and each sound, and hands the former on."""
+        """Return the last stage: writes each (frame, pictures by kind) and each sound, and hands the former on."""
         for item in items:
             if isinstance(item, Sound):
                 self._hear(item)
@@ -81,14 +81,14 @@ class VideoFiles:
             self._hear(sound)
 
     def abandon(self) -> None:
-        """Closes the files as they are."""
+        """Close the files as they are."""
         for writer in self._writers.values():
             writer.abandon()
 
 
 @contextlib.contextmanager
 def writing(paths: dict[str, Path], reader: VideoReader | WebcamReader, look: Look) -> Iterator[VideoFiles]:
-    """Files that are at `paths`, whole, when the block ends, or none of them if it raises."""
+    """Yield writers to `paths`, whose files are whole when the block ends, or not there if it raises."""
     with contextlib.ExitStack() as stack:
         parts = {kind: stack.enter_context(moved_into_place(path)) for kind, path in paths.items()}
         files = VideoFiles(parts, paths, reader, look)

@@ -1,4 +1,4 @@
-"""A video file that is as long and as fast as its input, with its sound. No torch here."""
+"""Write a video file that is as long and as fast as its input, with its sound. No torch here."""
 from __future__ import annotations
 
 from fractions import Fraction
@@ -30,7 +30,7 @@ ALPHA_ENCODINGS = {
 
 
 def opaque_encoding() -> Encoding:
-    """H.264, or MPEG-4 where this FFmpeg has no libx264."""
+    """Return H.264, or MPEG-4 where this FFmpeg has no libx264."""
     av = import_av()
     try:
         av.Codec(H264.codec, "w")
@@ -71,7 +71,7 @@ class VideoWriter:
             context.sample_aspect_ratio = info.pixel_shape
 
     def _add_sound(self, info: VideoInfo) -> str | None:
-        """Adds the input's sound; why that is not possible, if so."""
+        """Add the input's sound; why that is not possible, if so."""
         if info.sound is None:
             return None
         name = info.sound.codec_context.name
@@ -82,14 +82,14 @@ class VideoWriter:
         return None
 
     def write(self, picture: np.ndarray, pts: int, duration: int = 0) -> None:
-        """Appends (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8, shown at `pts` of the input's time base."""
+        """Append (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8, shown at `pts` of the input's time base."""
         frame = from_rgb(picture[:self._height, :self._width], self._encoding.pixel_format, self._matrix, self._scaler)
         frame.pts, frame.time_base, frame.duration = pts, self._stream.codec_context.time_base, duration
         with reported(self._path, "cannot be written"):
             self._container.mux(self._stream.encode(frame))
 
     def write_sound(self, sound: Sound) -> None:
-        """Appends a packet of the input's sound, unless there is none in this file."""
+        """Append a packet of the input's sound, unless there is none in this file."""
         if self._sound is not None:
             packet = sound.packet
             packet.stream = self._sound
@@ -97,13 +97,13 @@ class VideoWriter:
                 self._container.mux_one(packet)
 
     def close(self) -> None:
-        """Writes what the encoder still holds, and the end of the file."""
+        """Write what the encoder still holds, and the end of the file."""
         with reported(self._path, "cannot be written"):
             self._container.mux(self._stream.encode(None))
             self._container.close()
 
     def abandon(self) -> None:
-        """Closes the file, whatever is in it."""
+        """Close the file, whatever is in it."""
         try:
             self._container.close()
         except (import_av().FFmpegError, OSError):

@@ -1,4 +1,4 @@
-"""A webcam as a source of frames. No torch here."""
+"""Read frames from a webcam. No torch here."""
 from __future__ import annotations
 
 import os
@@ -48,9 +48,9 @@ class WebcamReader:
             yield Frame(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), last, 0, float(last * TIME_BASE))
 
     def stop(self) -> None:
-        """Lets the loop over the frames end."""
+        """Let the loop over the frames end."""
         self._going = False
 
     def close(self) -> None:
-        """Gives the camera back."""
+        """Give the camera back."""
         self._capture.release()

@@ -1,4 +1,4 @@
-"""The one place that opens a window."""
+"""Show pictures in a window; the one place that opens one."""
 from __future__ import annotations
 
 import subprocess
@@ -11,7 +11,7 @@ STOP_KEYS = (27, ord("q"))
 
 
 def check_window() -> None:
-    """Raises `ValueError` if OpenCV cannot open a window here.
+    """Raise `ValueError` if OpenCV cannot open a window here.
 
     Tried in a second process, since OpenCV's Qt does not raise without a display: it aborts.
     """
@@ -22,6 +22,6 @@ def check_window() -> None:
 
 
 def show(picture: np.ndarray, wait_ms: int) -> bool:
-    """Shows (H, W) grey or (H, W, 3) RGB uint8 for `wait_ms`, 0 = until a key; whether q or Esc was pressed."""
+    """Show (H, W) grey or (H, W, 3) RGB uint8 for `wait_ms`, 0 = until a key; whether q or Esc was pressed."""
     cv2.imshow("MODNet", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return cv2.waitKey(wait_ms) & 0xFF in STOP_KEYS

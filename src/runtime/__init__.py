@@ -1,0 +1,1 @@
+"""Matting with OpenVINO alone: networks, pictures, videos. No torch here."""

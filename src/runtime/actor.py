@@ -31,7 +31,7 @@ class Work(NamedTuple):
 
 
 def _look_of(kind: type, fields: dict[str, Any]) -> Any:
-    """A look with its backdrop, which may be a picture that lies where the work is done. Raises `ValueError`."""
+    """Make a look with its backdrop, which may be a picture that lies where the work is done. Raises `ValueError`."""
     fields = dict(fields)
     return kind(backdrop=parse_backdrop(fields.pop("background")), **fields)
 

@@ -46,7 +46,7 @@ def import_ray() -> ModuleType:
 
 
 def check_address(address: str) -> None:
-    """Raises `ValueError` unless something answers at `HOST:PORT` within `PATIENCE` seconds."""
+    """Raise `ValueError` unless something answers at `HOST:PORT` within `PATIENCE` seconds."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--ray {address} is no address, expected HOST:PORT, auto, or nothing to use this machine alone")

@@ -24,7 +24,7 @@ def is_pattern(path: Path) -> bool:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Files that match; folders that are there are taken by their name, brackets and all."""
+    """List the files that match; folders that are there are taken by their name, brackets and all."""
     there = Path(*pattern.parts[:next(n for n in range(len(pattern.parts), -1, -1) if Path(*pattern.parts[:n]).exists())])
     rest = pattern.relative_to(there)
     found = glob.glob(str(Path(glob.escape(str(there))) / rest), recursive=True)

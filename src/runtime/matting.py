@@ -1,4 +1,4 @@
-"""Mattes by an OpenVINO network, one at a time or many under way. No torch here."""
+"""Make mattes by an OpenVINO network, one at a time or many under way. No torch here."""
 from __future__ import annotations
 
 import functools
@@ -131,7 +131,7 @@ class Matting:
         return getattr(self._times, "last", {})
 
     def fix_size(self, height: int, width: int) -> None:
-        """Compiles a network of free size anew for many pictures of `height` x `width`, which give the same alpha sooner: an
+        """Compile a network of free size anew for many pictures of `height` x `width`, which give the same alpha sooner: an
         INT8 network by a third, one of floats by a twentieth. Pictures of other sizes are then fitted into it.
 
         No `start` may wait for its `finish`. Does nothing for a network of one size. Raises `ValueError` if the picture is
@@ -150,8 +150,8 @@ class Matting:
         self._queue = None
 
     def alpha(self, image: np.ndarray) -> np.ndarray:
-        """Alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another array, or if
-        the picture is too thin, `NetworkError` for a matte that is none. May be called by several threads at once."""
+        """Predict the alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another
+        array, or if the picture is too thin. May be called by several threads at once."""
         compiled, times = self.compiled, [time.perf_counter()]
         batch, box = compiled.prepare(image)
         times.append(time.perf_counter())
@@ -168,7 +168,7 @@ class Matting:
         return alpha
 
     def start(self, image: np.ndarray) -> Started:
-        """Starts the inference of a picture (H, W, 3) uint8 RGB, and returns as soon as the network has room for it.
+        """Start the inference of a picture (H, W, 3) uint8 RGB, and return as soon as the network has room for it.
 
         For many pictures: hand what this returns to `finish`, in another thread.
         """

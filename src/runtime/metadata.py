@@ -11,7 +11,7 @@ SECTION = "modnet"
 
 
 def embedded_info(model: Model) -> dict[str, str] | None:
-    """What `embed_input` wrote into a network: `input` (`u8_nhwc_rgb`), `precision` (`fp32`, `fp16` or `int8`),
+    """Read what `embed_input` wrote into a network: `input` (`u8_nhwc_rgb`), `precision` (`fp32`, `fp16` or `int8`),
     `ref_size`, `source`, `openvino`. `None` for a network of floats."""
     if not model.has_rt_info([SECTION, "input"]):
         return None

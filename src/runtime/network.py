@@ -1,4 +1,4 @@
-"""A matting network as OpenVINO reads it, and OpenVINO's devices. No torch here."""
+"""Read and compile a matting network with OpenVINO, and find its devices. No torch here."""
 from __future__ import annotations
 
 import functools
@@ -28,7 +28,7 @@ SHIPPED = tuple(ROOT / "pretrained" / f"pruned_modnet_{precision}.xml" for preci
 
 
 def default_model() -> Path:
-    """The IR that this repository ships. Raises `FileNotFoundError` if there is none."""
+    """Return the IR that this repository ships. Raises `FileNotFoundError` if there is none."""
     for path in SHIPPED:
         if path.is_file():
             return path
@@ -37,7 +37,7 @@ def default_model() -> Path:
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO's Python interface, also of the releases where it was `openvino.runtime`. Raises `ValueError`."""
+    """Import OpenVINO, also of the releases where it was `openvino.runtime`. Raises `ValueError`."""
     try:
         import openvino
         if not hasattr(openvino, "Core"):
@@ -49,7 +49,7 @@ def import_openvino() -> ModuleType:
 
 @functools.cache
 def shared_core() -> Core:
-    """The one `Core` of this process, which lives until the process ends. Raises `ValueError` without OpenVINO.
+    """Return the one `Core` of this process, which lives until the process ends. Raises `ValueError` without OpenVINO.
 
     OpenVINO's CPU plugin puts a signal stack of its own under the thread that loads it, and unmaps it when its `Core` goes;
     of two that do not go in the reverse order of their coming, the second puts back the stack that the first unmapped, and
@@ -59,7 +59,7 @@ def shared_core() -> Core:
 
 
 def read_network(core: Core, path: Path) -> Model:
-    """The network at `path`, its weights looked at. Raises `FileNotFoundError` or `ValueError` naming the file."""
+    """Return the network at `path`, its weights looked at. Raises `FileNotFoundError` or `ValueError` naming the file."""
     for part in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
         if not part.is_file():
             raise FileNotFoundError(f"no {'weights' if part != path else 'OpenVINO model'} at {part}")
@@ -100,7 +100,7 @@ def check_matte(matte: np.ndarray, sides: tuple[int, int], name: object) -> np.n
 
 
 def fixed_size(network: Model, path: Path) -> tuple[int, int] | None:
-    """Height and width of the network's input if they are fixed, `None` if they are free.
+    """Return the height and width of the network's input if they are fixed, `None` if they are free.
 
     Raises `ValueError` naming `path` unless one image (N, 3, H, W) goes in and one matte (N, 1, H, W) comes out.
     """
@@ -141,7 +141,7 @@ class InputKind(NamedTuple):
 
 
 def input_kind(network: Model, path: Path) -> InputKind:
-    """What the network takes. Raises `ValueError` naming `path` unless it is a matting network, of floats or with its
+    """Return what the network takes. Raises `ValueError` naming `path` unless it is a matting network, of floats or with its
     pre-processing inside."""
     info = embedded_info(network)
     if info is None:
@@ -169,7 +169,7 @@ def ref_size_of(info: dict[str, str], path: Path) -> int:
 
 
 def check_device(core: Core, device: str) -> None:
-    """Raises `ValueError` that lists the devices that are there, if `device` (`GPU`, `AUTO:GPU,CPU`, ...) is not."""
+    """Raise `ValueError` that lists the devices that are there, if `device` (`GPU`, `AUTO:GPU,CPU`, ...) is not."""
     there = core.available_devices
     virtual, _, parts = device.rpartition(":")
     known = {name.partition(".")[0] for name in there} | {"", "AUTO", "HETERO", "MULTI", "BATCH"}
@@ -179,6 +179,6 @@ def check_device(core: Core, device: str) -> None:
 
 
 def last_line(error: Exception) -> str:
-    """What OpenVINO says at the end of an exception of many lines."""
+    """Return what OpenVINO says at the end of an exception of many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return shown(lines[-1], most=200) if lines else type(error).__name__

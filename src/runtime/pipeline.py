@@ -1,4 +1,4 @@
-"""Stages that work at the same time, each in a thread, with short queues between them. No torch here.
+"""Run stages at the same time, each in a thread, with short queues between them. No torch here.
 
 OpenVINO, OpenCV and FFmpeg let go of Python's lock while they compute, so threads are enough.
 """
@@ -18,7 +18,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3   # of malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Tells the C library of Linux to keep what is freed instead of giving it back, for this process.
+    """Tell the C library of Linux to keep what is freed instead of giving it back, for this process.
 
     A picture is large enough to be given back at once, and to be mapped in anew, page by page, for the next frame: that was
     half of what composing a frame cost. Elsewhere it does nothing.
@@ -103,7 +103,7 @@ class Pipeline:
         waited[0] += time.perf_counter() - start
 
     def _wait(self, attempt: Callable[..., Any]) -> Any:
-        """Calls `attempt` until it does not time out. Raises `_Stopped` when the pipeline is to end."""
+        """Call `attempt` until it does not time out. Raises `_Stopped` when the pipeline is to end."""
         while True:
             if self._stop.is_set():
                 raise _Stopped

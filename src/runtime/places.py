@@ -35,7 +35,7 @@ def url_of(path: Path) -> str:
 
 
 def _file_system(path: Path) -> tuple[AbstractFileSystem, str]:
-    """The file system of a URL and the path there. Raises `ValueError` naming the URL if fsspec has none."""
+    """Return the file system of a URL and the path there. Raises `ValueError` naming the URL if fsspec has none."""
     import fsspec
 
     url = url_of(path)

@@ -1,4 +1,4 @@
-"""A compiled network that many threads may ask at once. No torch here."""
+"""Let many threads use one compiled network at once. No torch here."""
 from __future__ import annotations
 
 import threading

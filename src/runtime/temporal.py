@@ -1,4 +1,4 @@
-"""Flicker of a video's mattes taken out by one frame of delay. No torch here."""
+"""Take flicker out of a video's mattes by one frame of delay. No torch here."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 
 def without_flicker(before: np.ndarray, now: np.ndarray, after: np.ndarray, close: float = CLOSE) -> np.ndarray:
-    """`now` with the pixels that differ from both neighbours in time, which agree, set to the neighbours' mean.
+    """Return `now` with the pixels that differ from both neighbours in time, which agree, set to the neighbours' mean.
 
     Mattes (H, W) float32 in [0, 1]. One-frame delay of MODNet (Ke et al., AAAI 2022, section 3.4): where
     |before - after| <= `close`, |before - now| > `close` and |after - now| > `close`.
@@ -21,7 +21,7 @@ def without_flicker(before: np.ndarray, now: np.ndarray, after: np.ndarray, clos
 
 
 def one_frame_delay(frames: Iterable[tuple[Item, np.ndarray]]) -> Iterator[tuple[Item, np.ndarray]]:
-    """`without_flicker` over a stream of (anything, matte), each frame given out when the next has come.
+    """Apply `without_flicker` to a stream of (anything, matte), each frame given out when the next has come.
 
     The neighbours are the mattes as they came in. The first and the last frame stay as they are.
     """
@@ -37,8 +37,8 @@ def one_frame_delay(frames: Iterable[tuple[Item, np.ndarray]]) -> Iterator[tuple
 
 
 def flicker(mattes: Iterable[np.ndarray]) -> float:
-    """Mean of |now - (before + after) / 2| over the pixels and frames of a video of at least 3 mattes (H, W): how far a
-    frame leaves the line between its neighbours. Needs no ground truth; even motion counts little, a jump much."""
+    """Compute the mean of |now - (before + after) / 2| over the pixels and frames of a video of at least 3 mattes (H, W):
+    how far a frame leaves the line between its neighbours. Needs no ground truth; even motion counts little, a jump much."""
     window: list[np.ndarray] = []
     found = []
     for matte in mattes:

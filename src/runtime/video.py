@@ -1,4 +1,4 @@
-"""A video or webcam to videos of its mattes, cut-outs and composites, in stages that overlap. No torch here."""
+"""Turn a video or webcam into videos of its mattes, cut-outs and composites, in stages that overlap. No torch here."""
 from __future__ import annotations
 
 import contextlib
@@ -37,7 +37,7 @@ class Done(NamedTuple):
 
 
 def on_frames(work: Callable[..., object]) -> Callable[[Iterator[Item]], Iterator[Item]]:
-    """A stage that makes (frame, `work(frame, value)`) of each (frame, value), and hands sound on."""
+    """Make a stage that turns (frame, value) into (frame, `work(frame, value)`), and hands sound on."""
     def stage(items: Iterator[Item]) -> Iterator[Item]:
         for item in items:
             yield item if isinstance(item, Sound) else (item[0], work(*item))
@@ -45,7 +45,7 @@ def on_frames(work: Callable[..., object]) -> Callable[[Iterator[Item]], Iterato
 
 
 def smoothed(items: Iterator[Item]) -> Iterator[Item]:
-    """One frame of delay over the mattes, each (frame, (started, matte)); sound goes on ahead."""
+    """Delay the mattes by one frame to smooth them, each (frame, (started, matte)); sound goes on ahead."""
     sounds: list[Sound] = []
 
     def mattes() -> Iterator[tuple[tuple, np.ndarray]]:
@@ -63,7 +63,7 @@ def smoothed(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Iterator[Item]]) -> list[Stage]:
-    """The steps of a video between its reader and its files."""
+    """Return the steps of a video between its reader and its files."""
     def finish(_: Frame, started: Started) -> tuple[Started, np.ndarray]:
         return started, matting.finish(started)
 
@@ -82,7 +82,7 @@ def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Itera
 
 @contextlib.contextmanager
 def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
-    """Ctrl-C ends a webcam as the end of a file would; the second one, and any with a file, interrupts."""
+    """Let Ctrl-C end a webcam as the end of a file would; the second one, and any with a file, interrupts."""
     if not reader.live:
         yield
         return
@@ -101,7 +101,7 @@ def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_opencv_thread() -> Iterator[None]:
-    """The stages already share the cores; threads of OpenCV would take them from the network."""
+    """Return the stages already share the cores; threads of OpenCV would take them from the network."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -126,7 +126,7 @@ def report_video(done: Done, reader: VideoReader | WebcamReader, matting: Mattin
 
 def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look, *, output_dir: Path,
                 show: Callable[[np.ndarray], bool] | None = None) -> Done:
-    """Writes `<stem>_<kind>.mp4` (a cut-out: .mov or .webm) for each of `look.save`, as long and as fast as the input, with
+    """Write `<stem>_<kind>.mp4` (a cut-out: .mov or .webm) for each of `look.save`, as long and as fast as the input, with
     its sound but for the matte.
 
     `show` gets each composite and returns whether to stop. At the end every file is there and whole, or after an

@@ -88,7 +88,8 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def parse_data(texts: list[str], *, strict: bool = False) -> Shards | list[Source]:
-    """The data sets, or shards, that `--data-dir` means. Raises `ValueError` for a mixture of both or a bad weight."""
+    """Return the data sets, or shards, that `--data-dir` means. Raises `ValueError` for a mixture of both or a bad
+    weight."""
     if any(map(is_shards, texts)):
         if not all(map(is_shards, texts)):
             raise ValueError(f"--data-dir {' '.join(texts)} mixes shards and folders: src/data/pack.py "
