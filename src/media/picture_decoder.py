@@ -92,7 +92,7 @@ def decode(path: Path) -> Decoded:
         if isinstance(error, Image.DecompressionBombError):
             # Pillow's own sentence names twice the limit.
             why = (f"{str(error).partition(' exceeds')[0]} is over the {Image.MAX_IMAGE_PIXELS} that are allowed: a higher "
-                   "--max-pixels takes it, with some 20 bytes of memory a pixel")
+                   "--max-pixels takes it, with some 25 bytes of memory a pixel")
         raise ValueError(f"{path} is not a picture that can be read: {why}") from None
     mode = decoded.picture.mode
     # 32-bit whole numbers are 16-bit ones in PGM alone.
