@@ -18,11 +18,12 @@ from src.script import ROOT
 if TYPE_CHECKING:
     from openvino import Model, Output
 
-SAMPLE = ROOT / "data"
+SAMPLE = ROOT / "data" / "sample" / "train" / "fg"
 # More pictures cost time and move the ranges little.
 MOST_PICTURES = 40
 # The ranking of the layers by what they cost in accuracy needs a look at few.
 RANKED_PICTURES = 6
+VERSIONS = 10
 MOST_IN_FLOAT = 2 / 3
 QUANTISED = ("Convolution", "GroupConvolution", "MatMul")
 # `/model/hr_branch/conv_hr2x/conv_hr2x.0/layers/...` -> `hr_branch/conv_hr2x/conv_hr2x.0`, as the ONNX export names layers.
@@ -40,19 +41,18 @@ class Quantised(NamedTuple):
 
 def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_SIZE) -> list[np.ndarray]:
     """Pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most 40, evenly spread over its sorted names),
-    or of the shipped sample.
+    or of the shipped portraits, each in one of its versions by turns (`augmented`).
 
-    The sample is two pictures; each is shown whole and as four crops of three quarters, each mirrored too, in three
-    brightnesses by turns: 20 in all. Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and for a
+    Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and for a
     file that is none.
     """
-    files = list_images(calib_dir) if calib_dir else [SAMPLE / "img.jpg", SAMPLE / "img2.jpg"]
+    files = list_images(calib_dir or SAMPLE)
     if not files:
         raise ValueError(f"no pictures in calib-dir {calib_dir}")
     spread = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_PICTURES)).astype(int))]
     pictures = [read_image(path) for path in progress_bar(spread, desc="read", unit="picture")]
     if not calib_dir:
-        pictures = [version for picture in pictures for version in augmented(picture)]
+        pictures = [augmented(picture)[number % VERSIONS] for number, picture in enumerate(pictures)]
     return [to_byte_input(picture, ref_size)[0] for picture in pictures]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from src.files import keep_inputs, write_json
@@ -27,13 +27,21 @@ def fingerprint(value: object) -> object:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 
 
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min` or `2.5 h`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Steps:
     """Named steps whose inputs and results are kept in `steps.json` in `folder`."""
 
     FILE = "steps.json"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, plan: Mapping[str, float] | None = None) -> None:
+        """`plan` names the steps in order, each with about how many seconds it takes: the progress lines say so."""
+        self.folder, self._plan = folder, plan or {}
         self._path = folder / self.FILE
         self._done: dict[str, dict] = json.loads(self._path.read_text()) if self._path.is_file() else {}
 
@@ -43,11 +51,12 @@ class Steps:
         marks = json.loads(json.dumps([fingerprint(value) for value in inputs]))
         entry = self._done.get(name, {})
         if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
-            print(f"{name}: already done", flush=True)
+            print(f"{self._said(name)}: already done", flush=True)
             return entry["result"]
         given = [path for value in inputs if isinstance(value, Path) for path in beside(value)]
         keep_inputs(outputs, given)
-        print(f"{name} ...", flush=True)
+        about = f", about {duration(self._plan[name])}" if name in self._plan else ""
+        print(f"{self._said(name)}{about} ...", flush=True)
         if entry.get("inputs") != marks:
             entry = {"inputs": marks, "begun": False}
         self._done[name] = entry | {"begun_before": entry.get("begun", False), "begun": True}
@@ -56,12 +65,22 @@ class Steps:
         result = work() or {}
         self._done[name] = {"inputs": marks, "result": result, "seconds": time.perf_counter() - start}
         self._save()
-        print(f"{name}: {self._done[name]['seconds']:.0f} s", flush=True)
+        print(f"{self._said(name)}: {self._done[name]['seconds']:.0f} s", flush=True)
         return result
 
     def knows(self, name: str) -> bool:
         """Tell whether a step of that name was begun in this folder before, with whatever inputs."""
         return name in self._done
+
+    def _said(self, name: str) -> str:
+        """The name, with its place among the steps that are planned."""
+        names = list(self._plan)
+        return f"[{names.index(name) + 1}/{len(names)}] {name}" if name in self._plan else name
+
+    def announce(self) -> None:
+        """Say how many steps are planned, and about how long those take that `steps.json` does not know as done."""
+        left = sum(seconds for name, seconds in self._plan.items() if "result" not in self._done.get(name, {}))
+        print(f"{len(self._plan)} steps, about {duration(left)} to go on two cores", flush=True)
 
     def was_started(self, name: str) -> bool:
         """Tell, inside `work`, whether the same step, with the same inputs, was begun earlier and not finished."""

@@ -15,6 +15,7 @@ from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
 from src.pruning.choice import Choice
 from src.results import check_run, origin
+from src.script import load_script
 from src.training.loop import train
 from src.training.recipe import Recipe
 
@@ -55,6 +56,20 @@ def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recip
     others = [] if val_dir is None else [judged]
     steps.run(name, work, inputs=[pruned, data_dir, recipe, val_limit, *others], outputs=[path])
     return path
+
+
+def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:
+    """OpenVINO IR (.xml) of one checkpoint, FP32, by way of ONNX."""
+    onnx_path, xml_path = steps.folder / f"{name}.onnx", steps.folder / f"{name}.xml"
+
+    def work() -> dict:
+        return {"onnx_difference": load_script("export_onnx").export_onnx(ckpt_path, output_path=onnx_path),
+                "openvino_difference": load_script("convert_openvino").convert_openvino(
+                    onnx_path, xml_path, precision="fp32").difference}
+
+    steps.run(f"export {name}", work, inputs=[ckpt_path],
+              outputs=[onnx_path, xml_path, xml_path.with_suffix(".bin")])
+    return xml_path
 
 
 def evaluate_step(steps: Steps, name: str, ckpt_path: Path, data_dir: Path, limit: int | None) -> dict:

@@ -97,9 +97,9 @@ def test_ten_versions_of_a_picture_keep_what_they_show() -> None:
     assert versions[0].mean() < picture.mean() < versions[2].mean()
 
 
-def test_the_default_is_the_shipped_sample_and_a_folder_is_read_in_order(tmp_path: Path) -> None:
+def test_the_default_are_the_shipped_portraits_and_a_folder_is_read_in_order(tmp_path: Path) -> None:
     sample = calibration_pictures(ref_size=64)
-    assert len(sample) == 20 and all(p.dtype == np.uint8 and p.shape[0] % 32 == p.shape[1] % 32 == 0 for p in sample)
+    assert len(sample) == 40 and all(p.dtype == np.uint8 and p.shape[0] % 32 == p.shape[1] % 32 == 0 for p in sample)
     for name, value in (("b", 200), ("a", 100)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((64, 64, 3), value, np.uint8))
     assert [int(p.mean()) for p in calibration_pictures(tmp_path, ref_size=64)] == [100, 200]
