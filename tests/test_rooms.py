@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "media": set(),
     "data": {"models", "media"},
     "runtime": {"media"},
+    "page": {"media", "runtime"},
     "evaluation": {"models", "data", "media", "runtime"},
     "training": {"models", "data", "media", "evaluation"},
     "deploy": {"models", "media", "runtime"},
@@ -23,7 +24,7 @@ MAY_IMPORT = {
 # Files at the root of `src/` that rooms share, each with the rooms it needs itself.
 SHARED = {"files": set(), "results": set(), "state_file": set(), "console": set(), "script": set(),
           "checkpoint": {"models"}, "complexity": {"models"}}
-WITHOUT_TORCH = ("media", "runtime")
+WITHOUT_TORCH = ("media", "runtime", "page")
 
 
 def imports(path: Path) -> set[str]:

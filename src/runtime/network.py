@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +39,8 @@ def default_model() -> Path:
 
 def import_openvino() -> ModuleType:
     """Import OpenVINO, also of the releases where it was `openvino.runtime`. Raises `ValueError`."""
+    # Its wheel reports every import to Google Analytics, unless the package that does so cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)
     try:
         import openvino
         if not hasattr(openvino, "Core"):

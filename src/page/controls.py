@@ -1,0 +1,58 @@
+"""Controls that several tabs share: a photograph, a background, a network."""
+from __future__ import annotations
+
+import importlib.util
+import re
+from typing import Any
+
+import gradio as gr
+
+from src.media.backdrop import Backdrop, parse_backdrop
+
+TRANSPARENT, COLOUR, PICTURE, BLUR = "transparent", "colour", "picture", "blur"
+FOREGROUNDS = [("fast", "fast"), *([("multi-level (slower)", "ml")] if importlib.util.find_spec("pymatting") else []),
+               ("as in the picture", "none")]
+HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+
+
+def photograph(label: str, *, height: int | None = 380, key: str | None = None) -> gr.Image:
+    """An area to drop a picture on, whose file reaches the handler as it is, for our own reader: profile, 16 bits, alpha."""
+    area = gr.Image(label=label, sources=["upload", "clipboard"], height=height, buttons=["fullscreen"], elem_id=key,
+                    type="filepath", placeholder="Drop a photograph here, or click")
+    # Gradio's would decode it. (A subclass would have Gradio write a stub file beside this one.)
+    area.preprocess = lambda payload: payload.path if payload else None
+    return area
+
+
+def colour_of(text: str) -> str:
+    """`R,G,B` of a colour picker's `#rrggbb` or `rgba(r, g, b, a)`. Raises `ValueError` for anything else."""
+    if found := HEX.fullmatch(text.strip()):
+        return ",".join(str(part) for part in bytes.fromhex(found[1]))
+    parts = re.fullmatch(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*(?:,[^)]*)?\)", text.strip())
+    if not parts or any(float(part) > 255 for part in parts.groups()):
+        raise ValueError(f"the colour is {text!r}, allowed is #rrggbb")
+    return ",".join(str(round(float(part))) for part in parts.groups())
+
+
+def backdrop_of(kind: str, colour: str, picture: str | None) -> Backdrop:
+    """What stands behind the person. Raises `ValueError` for a picture that is missing or cannot be read."""
+    if kind == BLUR:
+        return parse_backdrop("blur")
+    if kind == PICTURE:
+        if not picture:
+            raise ValueError("the background is to be a picture: drop one on the field Background picture")
+        return parse_backdrop(picture)
+    return parse_backdrop(colour_of(colour) if kind == COLOUR else "255,255,255")
+
+
+class Background:
+    """Choice of what stands behind the person; `inputs` are what `backdrop_of` takes."""
+
+    def __init__(self, kinds: tuple[str, ...], value: str) -> None:
+        self.kind = gr.Radio(list(kinds), value=value, label="Background")
+        self.colour = gr.ColorPicker("#3d7a5f", label="Background colour", visible=value == COLOUR)
+        self.picture = photograph("Background picture", height=160)
+        self.picture.visible = value == PICTURE
+        self.inputs: list[Any] = [self.kind, self.colour, self.picture]
+        self.kind.change(lambda kind: (gr.update(visible=kind == COLOUR), gr.update(visible=kind == PICTURE)), self.kind,
+                         [self.colour, self.picture], show_progress="hidden", queue=False, api_visibility="private")

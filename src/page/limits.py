@@ -1,0 +1,63 @@
+"""What a visitor of the page may send, and the sentence that he reads otherwise."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from src.media.video_reader import VideoReader
+
+UNEXPECTED_LENGTH = 1.05
+
+
+class Limits(NamedTuple):
+    """The most that the page takes."""
+
+    upload_mb: int = 200
+    megapixels: int = 50
+    seconds: int = 120
+
+
+def clock(seconds: float) -> str:
+    """`2:05` or `2:00:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def frame_limit(reader: VideoReader, limits: Limits) -> int:
+    """How many frames of a video are taken at most; more than its header promises are a mistake of the header.
+
+    Raises `ValueError` for a video that is too long, or whose frames are too large.
+    """
+    info, name = reader.info, Path(reader.path).name
+    if info.width * info.height > limits.megapixels * 1e6:
+        raise ValueError(f"{name} has frames of {info.width}x{info.height}, this page takes {limits.megapixels} megapixels")
+    seconds = float(info.count / info.rate) if info.count else 0
+    if seconds > limits.seconds:
+        raise ValueError(f"{name} lasts {clock(seconds)}, this page takes videos of up to {clock(limits.seconds)}: cut it, "
+                         "or run inference_openvino.py on the file, which takes any length")
+    return round(limits.seconds * float(info.rate) * UNEXPECTED_LENGTH)
+
+
+def told(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a `ValueError` or `OSError` of a handler into a message for its visitor, without the server's paths."""
+    @functools.wraps(work)
+    def handler(*values: Any) -> Any:
+        try:
+            return work(*values)
+        except (ValueError, OSError, MemoryError) as error:
+            raise said(error, values) from None
+    return handler
+
+
+def said(error: Exception, values: tuple) -> gr.Error:
+    """The message for a visitor; of the paths among the handler's `values` only the names."""
+    text = " ".join(str(error).split()) or "not enough memory for this"
+    for path in values:
+        if isinstance(path, str) and "/" in path:
+            text = text.replace(path, Path(path).name)
+    return gr.Error(text, duration=None, title="That did not work", print_exception=False)

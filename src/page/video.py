@@ -1,0 +1,176 @@
+"""The tab Video: a preview at once, then the whole video with its sound."""
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from src.media.backdrop import Backdrop
+from src.media.compositing import render
+from src.media.video_reader import Frame, VideoReader
+from src.media.video_results import Look
+from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of
+from src.page.files import result_folder
+from src.page.limits import Limits, clock, frame_limit, said, told
+from src.page.offer import SIZES, chosen
+from src.page.photo import small
+from src.runtime.matting import Matting
+from src.runtime.video import Done, matte_video
+
+KINDS = {"composite": "composite", "alpha": "alpha", "cut-out (ProRes, large)": "cutout"}
+SAY_SECONDS = 0.25
+
+
+def first_frame(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
+    """The first frame (H, W, 3) uint8 of a video and a line about it. Raises `ValueError` for a video that is not taken."""
+    with contextlib.closing(VideoReader(path, sound=False)) as reader:
+        frame_limit(reader, limits)
+        info = reader.info
+        image = next(item.image for item in reader if isinstance(item, Frame))
+    length = f", {clock(float(info.count / info.rate))}" if info.count else ""
+    return image, f"{info.width}x{info.height}, {float(info.rate):.4g} frames a second{length}"
+
+
+def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator[int | Done]:
+    """Cut out a video: how many frames are done, now and then, and at the end what came of it.
+
+    Whoever leaves the loop stops the work. Raises `ValueError` or `OSError` for a video that cannot be read, or that is
+    longer than its header says and the page takes.
+    """
+    came: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    leave = threading.Event()
+
+    def work(reader: VideoReader, most: int) -> None:
+        frames = 0
+
+        def show(_: np.ndarray) -> bool:
+            nonlocal frames
+            frames += 1
+            came.put(frames)
+            return leave.is_set() or frames > most
+
+        try:
+            done = matte_video(reader, matting, look, output_dir=result_folder(), show=show)
+            too_long = frames > most and not leave.is_set()
+            came.put(ValueError(f"{path.name} is longer than its header says, this page takes videos of up to "
+                                f"{clock(limits.seconds)}") if too_long else done)
+        except Exception as error:  # whatever it is, the visitor's thread raises it
+            came.put(error)
+
+    with contextlib.closing(VideoReader(path)) as reader:
+        thread = threading.Thread(target=work, args=(reader, frame_limit(reader, limits)), daemon=True)
+        thread.start()
+        try:
+            last = 0.0
+            while not isinstance(item := came.get(), (Done, Exception)):
+                if time.perf_counter() - last > SAY_SECONDS:
+                    last = time.perf_counter()
+                    yield item
+        finally:
+            leave.set()
+            thread.join()
+    if isinstance(item, Exception):
+        raise item
+    yield item
+
+
+def say_done(done: Done) -> str:
+    """Frames, frames a second and milliseconds of each stage; what could not be read."""
+    stages = " · ".join(f"{name} **{value:.1f} ms**" for name, value in done.stage_ms.items())
+    lines = [f"{done.frames} frames in {done.seconds:.1f} s, **{done.frames / done.seconds:.1f} frames a second**; a frame: "
+             f"{stages}"]
+    return "  \n".join(lines + [f"**Read in part**: {'; '.join(done.problems)}"] * bool(done.problems))
+
+
+def preview(image: np.ndarray, matting: Matting, backdrop: Backdrop) -> np.ndarray:
+    """The composite of one frame, as it is shown."""
+    return small(render(image, matting.alpha(image), ["composite"], backdrop=backdrop)["composite"])
+
+
+def first_count(path: Path) -> int | None:
+    """How many frames the header of a video promises."""
+    with contextlib.closing(VideoReader(path, sound=False)) as reader:
+        return reader.info.count
+
+
+class VideoTab:
+    """What the tab does, for its networks and limits."""
+
+    def __init__(self, networks: Mapping[str, Path], limits: Limits) -> None:
+        self.networks, self.limits = networks, limits
+
+    def look_at(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int) -> tuple:
+        """The first frame cut out, a line about the video, and whether it can be cut out."""
+        if video is None or kind == PICTURE and not behind:
+            return None, "", gr.update(interactive=False)
+        image, line = first_frame(Path(video), self.limits)
+        composed = preview(image, chosen(self.networks, network, size), backdrop_of(kind, colour, behind))
+        return (small(image), composed), line, gr.update(interactive=True)
+
+    def cut(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int, steady: bool,
+            wanted: list[str], progress: gr.Progress = gr.Progress()) -> Iterator[tuple]:  # noqa: B008 (gradio wants it so)
+        """The result, its files, a line on how far it is, and whether it can be stopped, until it is done."""
+        try:
+            if not video or not wanted:
+                raise ValueError("drop a video first" if not video else "choose at least one file to write")
+            look = Look([KINDS[name] for name in KINDS if name in wanted], backdrop_of(kind, colour, behind),
+                        temporal="ofd" if steady else "none")
+            # Of its own: it is compiled for the size of this video.
+            matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=int(size))
+            yield *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
+            yield from self._told(Path(video), matting, look, progress)
+        except (ValueError, OSError, MemoryError) as error:
+            raise said(error, (video, behind)) from None
+
+    def _told(self, video: Path, matting: Matting, look: Look, progress: gr.Progress) -> Iterator[tuple]:
+        count, begin = first_count(video), time.perf_counter()
+        for item in matted(video, matting, look, self.limits):
+            if isinstance(item, Done):
+                shown = next((str(path) for path in item.paths if path.stem.endswith("_composite")), None)
+                yield (gr.update(value=shown, visible=shown is not None),
+                       gr.update(value=[str(path) for path in item.paths], visible=True), say_done(item),
+                       gr.update(interactive=False))
+            else:
+                speed = item / (time.perf_counter() - begin)
+                progress((item, count) if count else None, desc=f"{speed:.0f} frames a second")
+                of = f" of {count}" if count else ""
+                yield gr.skip(), gr.skip(), f"Frame {item}{of}, {speed:.1f} frames a second", gr.skip()
+
+
+def build_video(networks: Mapping[str, Path], limits: Limits) -> None:
+    """Add the tab's components and what they do."""
+    tab = VideoTab(networks, limits)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=4):
+            video = gr.Video(label=f"Video, up to {clock(limits.seconds)} and {limits.upload_mb} MB", sources=["upload"],
+                             height=300, elem_id="video")
+            background = Background((COLOUR, PICTURE, BLUR), COLOUR)
+            with gr.Accordion("Network and files", open=False):
+                network = gr.Radio(list(networks), value=next(iter(networks)), label="Network")
+                size = gr.Dropdown(list(SIZES), value=512, label="Network size: short side in pixels")
+                steady = gr.Checkbox(False, label="Take out flicker (one frame of delay)")
+                kinds = gr.CheckboxGroup(list(KINDS), value=["composite"], label="Files")
+            with gr.Row():
+                start = gr.Button("Cut out", variant="primary", interactive=False, elem_id="video-start")
+                stop = gr.Button("Stop", interactive=False)
+        with gr.Column(scale=6):
+            frame = gr.ImageSlider(label="First frame: drag to compare", type="numpy", max_height=420, interactive=False,
+                                   elem_id="video-frame")
+            line = gr.Markdown(elem_id="video-said")
+            result = gr.Video(label="Result, with sound", interactive=False, height=380, elem_id="video-result",
+                              visible=False)
+            files = gr.File(label="Files", file_count="multiple", interactive=False, visible=False, elem_id="video-files")
+    options = [video, *background.inputs, network, size]
+    gr.on([component.change for component in options], told(tab.look_at), options, [frame, line, start],
+          show_progress_on=frame, trigger_mode="always_last", api_visibility="private")
+    running = start.click(tab.cut, [*options, steady, kinds], [result, files, line, stop], concurrency_limit=1,
+                          show_progress_on=line, api_visibility="private")
+    stop.click(lambda: ("Stopped", gr.update(interactive=False)), None, [line, stop], cancels=running, queue=False,
+               api_visibility="private")

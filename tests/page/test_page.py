@@ -1,0 +1,142 @@
+"""What stands behind the page: limits and their sentences, colours, temporary files, videos, the dense network."""
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.conftest import run, write_video
+
+gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install -r requirements-demo.txt")
+pytest.importorskip("openvino")
+
+from src.media.video_reader import VideoReader
+from src.media.video_results import Look
+from src.page import dense
+from src.page.compare import DENSE, compared
+from src.page.controls import backdrop_of, colour_of
+from src.page.files import FOLDER_VARIABLE, result_folder, sweep, temporary_folder
+from src.page.limits import Limits, clock, frame_limit, told
+from src.page.offer import chosen
+from src.page.photo import cut_out
+from src.page.video import first_frame, matted
+from src.runtime.matting import Matting
+
+WHITE = Look(["composite"], lambda image, alpha, time: (255, 255, 255))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_video(tmp_path / "clip.mp4", [np.full((64, 96, 3), 9 * i, np.uint8) for i in range(10)], sound=True)
+
+
+def test_colours_of_the_picker():
+    assert colour_of("#3d7a5f") == "61,122,95" and colour_of("rgba(61, 122.2, 95, 1)") == "61,122,95"
+    for text in ("red", "#3d7a5", "rgba(300, 0, 0, 1)"):
+        with pytest.raises(ValueError, match="allowed is #rrggbb"):
+            colour_of(text)
+    assert backdrop_of("colour", "#0000ff", None)(None, None, 0) == (0, 0, 255)
+    with pytest.raises(ValueError, match="Background picture"):
+        backdrop_of("picture", "#000000", None)
+
+
+def test_a_long_video_is_refused_by_its_length():
+    def reader(seconds, width=640):
+        return SimpleNamespace(path="/tmp/x/talk.mp4", info=SimpleNamespace(width=width, height=360, rate=Fraction(25),
+                                                                             count=25 * seconds))
+    assert frame_limit(reader(120), Limits()) == 3150
+    with pytest.raises(ValueError, match=r"^talk.mp4 lasts 2:00:00, this page takes videos of up to 2:00"):
+        frame_limit(reader(7200), Limits())
+    with pytest.raises(ValueError, match="frames of 200000x360, this page takes 50 megapixels"):
+        frame_limit(reader(10, 200000), Limits())
+    assert clock(59.6) == "1:00" and clock(3661) == "1:01:01"
+
+
+def test_messages_have_names_and_no_paths_of_the_server():
+    def fail(path):
+        raise ValueError(f"{path} is not a picture")
+
+    with pytest.raises(gr.Error) as error:
+        told(fail)("/tmp/secret/a.jpg")
+    assert error.value.message == "a.jpg is not a picture"
+
+
+def test_old_files_are_swept_and_at_the_end_all(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name, age in (("a/old.png", 100), ("a/new.png", 0), ("old.txt", 100)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    sweep(tmp_path, time.time() - 50)
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["a", "new.png"]
+    with temporary_folder() as page:
+        (result_folder() / "x.png").write_bytes(b"x")
+        assert len(list(page.rglob("x.png"))) == 1
+    assert not page.exists()
+
+
+def test_a_photograph_becomes_three_files_of_its_size(folder, tiny_xml, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "me.png"), np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8))
+    done = cut_out({"tiny": tiny_xml["free"]}, tmp_path / "me.png", kind="transparent", colour="#000000", behind=None,
+                   network="tiny", size=256, foreground="fast")
+    assert [path.name for path in done.files.values()] == ["me_alpha.png", "me_cutout.png", "me_composite.png"]
+    assert {cv2.imread(str(path)).shape for path in done.files.values()} == {(90, 70, 3)}
+    assert done.result.shape == done.image.shape == (90, 70, 3) and all(ms >= 0 for ms in done.milliseconds.values())
+    with pytest.raises(ValueError, match="'other' at 256 is not offered"):
+        chosen({"tiny": tiny_xml["free"]}, "other", 256)
+
+
+def test_a_video_is_told_of_and_cut_out_with_its_sound(folder, tiny_xml, clip):
+    image, line = first_frame(clip, Limits())
+    assert image.shape == (64, 96, 3) and line.startswith("96x64, 25 frames a second, 0:00")
+    *_, done = matted(clip, Matting(tiny_xml["free"], ref_size=64), WHITE, Limits())
+    assert done.frames == 10 and [path.name for path in done.paths] == ["clip_composite.mp4"]
+    with contextlib.closing(VideoReader(done.paths[0])) as reader:
+        assert reader.info.sound is not None
+
+
+def test_who_leaves_stops_the_work_and_a_header_that_lies_is_found_out(folder, tiny_xml, clip, monkeypatch):
+    matting = Matting(tiny_xml["free"], ref_size=64)
+    items = matted(clip, matting, WHITE, Limits())
+    assert next(items) == 1
+    items.close()
+    monkeypatch.setattr("src.page.video.frame_limit", lambda reader, limits: 3)
+    with pytest.raises(ValueError, match="clip.mp4 is longer than its header says"):
+        list(matted(clip, matting, WHITE, Limits()))
+
+
+def test_networks_are_compared_on_one_photograph(tiny_xml, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "me.png"), np.zeros((64, 64, 3), np.uint8))
+    cuts, table = compared({DENSE: tiny_xml["free"], "pruned": tiny_xml["free"]}, tmp_path / "me.png", 256)
+    assert set(cuts) == {DENSE, "pruned"} and "| pruned |" in table and "| 0.0000 |" in table
+
+
+def test_compare_says_what_it_needs_without_torch(monkeypatch, tmp_path):
+    monkeypatch.setattr(dense, "ROOT", tmp_path)
+    monkeypatch.setattr(dense.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="Compare needs the dense network.*torch, onnx, onnxruntime.*export_onnx.py"):
+        dense.find_dense()
+    with pytest.raises(FileNotFoundError, match=r"no dense network at .*x\.xml"):
+        dense.find_dense(Path("x.xml"))
+
+
+def test_bad_options_cost_one_line():
+    for options, said in ((("--max-upload", "0"), "--max-upload is 0, allowed are whole numbers from 1"),
+                          (("--port", "70000"), "--port is 70000, allowed are")):
+        done = run("demo.py", *options)
+        assert done.returncode == 2 and said in done.stderr
