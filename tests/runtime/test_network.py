@@ -31,7 +31,7 @@ def test_signals_are_handled_after_networks_have_gone_in_any_order(tiny_xml: dic
 
 
 def test_importing_openvino_reports_to_nobody() -> None:
-    code = ("from src.runtime.network import import_openvino; import_openvino(); import openvino.tools.ovc.telemetry_utils as t;"
-            "print(t.tm.__name__)")
+    code = ("from src.runtime.network import import_openvino; import_openvino();"
+            "import openvino.tools.ovc.telemetry_utils as t; print(t.tm.__name__)")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"

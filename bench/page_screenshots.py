@@ -1,0 +1,133 @@
+"""Screenshots of each tab of the page, for docs/, by headless Chromium (Debian: chromium, chromium-driver):
+
+    python demo.py --port 7861 &
+    python bench/page_screenshots.py --url http://127.0.0.1:7861 --video VIDEO
+
+writes `docs/page_picture.webp`, `page_video.webp`, `page_webcam.webp` and `page_compare.webp`. The webcam shows the video.
+"""
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import av
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from src.script import run_script
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--use-fake-ui-for-media-stream",
+         "--use-fake-device-for-media-stream", "--window-size=1240,1060")
+PATIENCE, QUALITY = 300.0, 80
+
+
+def as_webcam(video: Path, path: Path, frames: int = 150) -> None:
+    """Write the first frames of a video as Motion JPEG, which Chromium takes for a webcam."""
+    with av.open(str(video)) as source, av.open(str(path), "w", format="mjpeg") as out:
+        stream = out.add_stream("mjpeg", rate=25)
+        for number, frame in enumerate(source.decode(video=0)):
+            if number == frames:
+                break
+            if not number:
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuvj420p"
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")))
+        out.mux(stream.encode())
+
+
+class Shots:
+    """A browser at the page."""
+
+    def __init__(self, url: str, webcam: Path, output_dir: Path) -> None:
+        options = webdriver.ChromeOptions()
+        for flag in (*FLAGS, f"--use-file-for-fake-video-capture={webcam}"):
+            options.add_argument(flag)
+        self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        self.driver.get(url)
+        self.output_dir = output_dir
+        self.wait(lambda: self.all("#photograph input[type=file]"))
+
+    def all(self, selector: str) -> list:
+        return self.driver.find_elements("css selector", selector)
+
+    def wait(self, found: Callable[[], object]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not found():
+            if time.monotonic() > end:
+                raise ValueError("the page did not show what it should")
+            time.sleep(0.2)
+
+    def tab(self, name: str) -> None:
+        next(button for button in self.all("button[role=tab]") if button.text.strip() == name).click()
+
+    def click(self, selector: str, text: str) -> None:
+        self.wait(lambda: any(text in e.text for e in self.all(selector)))
+        next(e for e in self.all(selector) if text in e.text and e.is_displayed()).click()
+
+    def drop(self, where: str, path: Path, until: str) -> None:
+        """Drop a file and wait until `until` is there."""
+        self.wait(lambda: self.all(f"{where} input[type=file]"))
+        self.all(f"{where} input[type=file]")[0].send_keys(str(path))
+        self.wait(lambda: self.all(until))
+
+    def save(self, name: str) -> None:
+        """Write what is seen, when it has come to rest."""
+        time.sleep(2)
+        picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        picture.save(self.output_dir / f"page_{name}.webp", quality=QUALITY, method=6)
+
+
+def take(url: str, video: Path, picture: Path, output_dir: Path) -> None:
+    """Take a screenshot of each tab of the page at `url`. Raises `ValueError` if something does not come."""
+    with tempfile.TemporaryDirectory() as folder:
+        webcam = Path(folder) / "webcam.mjpeg"
+        as_webcam(video, webcam)
+        shots = Shots(url, webcam, output_dir)
+        try:
+            shots.drop("#photograph", picture, "#times strong")
+            shots.save("picture")
+            shots.tab("Video")
+            shots.drop("#video", video, "#video-start:not([disabled])")
+            shots.click("#video-start", "Cut out")
+            shots.wait(lambda: any("frames in" in e.text for e in shots.all("#video-said")))
+            shots.save("video")
+            shots.tab("Webcam")
+            shots.click("#camera button", "Access")
+            shots.click("#camera button", "Record")
+            shots.wait(lambda: any("frames a second" in e.text for e in shots.all("#webcam-said")))
+            time.sleep(5)
+            shots.save("webcam")
+            shots.click("#camera button", "Stop")
+            shots.tab("Compare")
+            shots.drop("#compare-photograph", picture, "#compare-table table")
+            shots.save("compare")
+        finally:
+            shots.driver.quit()
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
+    parser.add_argument("--video", type=Path, required=True, help="a short video of a person")
+    parser.add_argument("--picture", type=Path, default=ROOT / "data" / "img2.jpg", help="default: data/img2.jpg")
+    parser.add_argument("--output-dir", type=Path, default=ROOT / "docs", help="default: docs")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    take(args.url, args.video.resolve(), args.picture.resolve(), args.output_dir)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
