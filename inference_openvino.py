@@ -4,6 +4,8 @@
     python inference_openvino.py --image-path 'holiday/*.jpg' --save sheet --background blur
     python inference_openvino.py --image-path talk.mp4 --save composite --background beach.jpg --temporal ofd
     python inference_openvino.py --mode webcam --camera 0 --show
+    curl -s https://example.org/me.jpg | python inference_openvino.py --image-path - --output - > me_cutout.png
+    python inference_openvino.py --image-path inbox --watch
 
 The first writes `result/img_alpha.png`, `_cutout.png` and `_composite.png` at the size of the picture and prints the
 milliseconds of preprocess, infer and postprocess (files not counted; the first picture of a size also pays for OpenVINO's
@@ -20,8 +22,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.console import complain
@@ -29,7 +32,6 @@ from src.files import check_writable
 from src.media.backdrop import parse_backdrop
 from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render
 from src.media.picture_decoder import limit_pixels
-from src.media.picture_formats import image_suffixes, is_animated
 from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
@@ -38,7 +40,7 @@ from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
 from src.runtime.cluster import Work, run_on_cluster
-from src.runtime.inputs import Inputs, find_inputs, result_folders
+from src.runtime.inputs import Inputs, find_inputs, is_video, result_folders, webcam_of
 from src.runtime.matting import Matting
 from src.runtime.pictures import (
     Job,
@@ -50,17 +52,14 @@ from src.runtime.pictures import (
     without_done,
     written,
 )
+from src.runtime.pipes import add_pipe_options, check_pipe, pipe_picture, watch_pictures
 from src.runtime.places import read_list
 from src.runtime.video import matte_video, report_video
 from src.script import run_script
 
 
-def infer_pictures(matting: Matting, inputs: Inputs, look: PictureLook, *, output_dir: Path, skip_existing: bool = False,
-                   window: bool = False) -> int:
-    """Write the results of pictures and say so; the exit status, 1 if any failed.
-
-    Raises `ValueError` if the results cannot be written, or if the only picture cannot be read.
-    """
+def cut_out(matting: Matting, look: PictureLook, *, window: bool = False) -> Callable[[Job], str]:
+    """What is done with a picture: its results are written; the line that says so."""
     def work(job: Job) -> str:
         picture = read_picture(job.picture)
         alpha = matting.alpha(picture.over())
@@ -71,7 +70,7 @@ def infer_pictures(matting: Matting, inputs: Inputs, look: PictureLook, *, outpu
                         opacity=picture.opacity)["composite"], 0)
         return f"{job.picture}: {said} -> {written(paths)}"
 
-    return run_pictures(inputs, work, look, output_dir=output_dir, skip_existing=skip_existing)
+    return work
 
 
 def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look, *, output_dir: Path,
@@ -96,12 +95,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-path", type=Path,
                         help="IR that convert_openvino.py wrote (default: pretrained/pruned_modnet_int8.xml, or _fp16)")
     parser.add_argument("--image-path", nargs="+", default=["data/img.jpg"], metavar="PATH",
-                        help="pictures, videos, folders, quoted patterns ('a/*.jpg') of both (default: data/img.jpg)")
+                        help="pictures, videos, folders, quoted patterns ('a/*.jpg') of both, or - for one picture "
+                        "from stdin (default: data/img.jpg)")
     parser.add_argument("--device", default="CPU", help="CPU, GPU, AUTO, ... (default: %(default)s)")
     parser.add_argument("--mode", choices=("image", "video", "webcam"),
                         help="what --image-path is (default: a video if its name ends like one)")
     parser.add_argument("--camera", type=int, help="number of the webcam, means --mode webcam (default: 0)")
     add_output_options(parser)
+    add_pipe_options(parser)
     parser.set_defaults(save=None)
     parser.add_argument("--alpha-video", choices=(*ALPHA_ENCODINGS, "none"), default="prores",
                         help="a video's cutout: ProRes 4444 .mov, VP9 .webm, both straight alpha (default: %(default)s)")
@@ -123,23 +124,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.threads is not None and not 1 <= args.threads <= 1024:
         parser.error(f"--threads is {args.threads}, allowed are whole numbers from 1 to 1024")
     return args
-
-
-def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:
-    """Return the number of the webcam if one is meant, else `None`."""
-    number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else 0
-    if camera is not None or mode == "webcam" or mode == "video" and len(paths) == 1 and paths[0].isdecimal() \
-            and not Path(paths[0]).exists():
-        return number if camera is None else camera
-    return None
-
-
-def is_video(path: Path, mode: str | None) -> bool:
-    """Tell whether a file is a video: by `mode`, else by its name, and where that fits pictures too, by whether it moves."""
-    suffix = path.suffix.lower()
-    if mode is not None:
-        return mode == "video" and (suffix in VIDEO_SUFFIXES or suffix not in image_suffixes())
-    return suffix in VIDEO_SUFFIXES and (suffix not in image_suffixes() or is_animated(path))
 
 
 def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
@@ -180,8 +164,20 @@ def main(argv: list[str] | None = None) -> int:
     backdrop = parse_backdrop(args.background)
     if args.show:
         check_window()
-    pictures = PictureLook(args.save or STILL_KINDS, backdrop, args.foreground, args.format,
+    pictures = PictureLook(args.save or (["cutout"] if args.output else STILL_KINDS), backdrop, args.foreground, args.format,
                            check_quality(args.format, args.quality))
+    network = functools.partial(Matting, args.model_path, args.device, exact=not args.fast, threads=args.threads,
+                                cache_dir=args.cache_dir)
+    if args.watch or args.output or "-" in args.image_path:
+        given = {"--show": args.show, "--list": args.list, "--ray": args.ray is not None,
+                 "--camera": args.camera is not None, "--mode": args.mode not in (None, "image")}
+        check_pipe(args.image_path, output=args.output, watch=args.watch, save=args.save,
+                   others=[option for option, there in given.items() if there])
+        source, matting = args.image_path[0], network(hint=args.hint or "latency")
+        if args.watch:
+            return watch_pictures(Path(source), cut_out(matting, pictures), pictures, output_dir=args.output_dir,
+                                  skip_existing=args.skip_existing)
+        return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None)
     camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []
     if camera is None:
         inputs = find_inputs([Path(path) for path in args.image_path],
@@ -202,15 +198,15 @@ def main(argv: list[str] | None = None) -> int:
         jobs = plan(still, pictures, output_dir=args.output_dir)
         return run_on_cluster(without_done(jobs) if args.skip_existing else jobs, result_folders(moving, args.output_dir),
                               work, address=args.ray, threads=threads)
-    matting = Matting(args.model_path, args.device, exact=not args.fast, threads=args.threads, cache_dir=args.cache_dir,
-                      hint=args.hint or ("throughput" if moving else "latency"))
+    matting = network(hint=args.hint or ("throughput" if moving else "latency"))
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "window": args.show}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:
             return infer_video(matting, reader, videos, output_dir=args.output_dir, window=args.show)
     status = 0
     if still:
-        status = infer_pictures(matting, inputs._replace(files=still), pictures, **output)
+        status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures,
+                              output_dir=args.output_dir, skip_existing=args.skip_existing)
     if moving:
         status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, **output))
     return status

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from src.media.picture_formats import list_images, pictures_among
+from src.media.picture_formats import image_suffixes, is_animated, list_images, pictures_among
+from src.media.video_reader import VIDEO_SUFFIXES
 
 
 class Inputs(NamedTuple):
@@ -64,3 +65,20 @@ def result_folders(files: Sequence[Path], output_dir: Path) -> dict[Path, Path]:
     common = os.path.commonpath(set(parents.values())) if files else ""
     times = Counter(stem for stem, _ in {(file.stem, parents[file]) for file in files})
     return {file: output_dir / parents[file].relative_to(common) if times[file.stem] > 1 else output_dir for file in files}
+
+
+def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:
+    """Return the number of the webcam if one is meant, else `None`."""
+    number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else 0
+    if camera is not None or mode == "webcam" or mode == "video" and len(paths) == 1 and paths[0].isdecimal() \
+            and not Path(paths[0]).exists():
+        return number if camera is None else camera
+    return None
+
+
+def is_video(path: Path, mode: str | None) -> bool:
+    """Tell whether a file is a video: by `mode`, else by its name, and where that fits pictures too, by whether it moves."""
+    suffix = path.suffix.lower()
+    if mode is not None:
+        return mode == "video" and (suffix in VIDEO_SUFFIXES or suffix not in image_suffixes())
+    return suffix in VIDEO_SUFFIXES and (suffix not in image_suffixes() or is_animated(path))

@@ -91,12 +91,12 @@ def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, 
         jobs = without_done(jobs)
     if inputs.alone:
         for job in jobs:
-            say(_named(work, job))
+            say(done_or_said(work, job))
         return 0
     failed = 0
     for job in progress_bar(jobs, desc="pictures", unit="picture"):
         try:
-            say(_named(work, job))
+            say(done_or_said(work, job))
         except ValueError as error:
             failed += 1
             complain(f"error: {error}")
@@ -117,7 +117,8 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def _named(work: Callable[[Job], str], job: Job) -> str:
+def done_or_said(work: Callable[[Job], str], job: Job) -> str:
+    """Return the line of `work`. Raises `ValueError` naming the picture for what is its fault, `OSError` for a full disk."""
     try:
         return work(job)
     except (ValueError, OSError, MemoryError) as error:

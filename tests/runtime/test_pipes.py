@@ -1,0 +1,114 @@
+"""A picture from stdin, one to stdout, and pictures that arrive in a folder."""
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino")
+
+from src.media.picture_reader import read_alpha, read_image
+from src.runtime import pipes
+from src.runtime.matting import Matting
+from src.runtime.pipes import check_pipe, complete_pictures
+from tests.conftest import ROOT, write_noise
+
+
+@pytest.fixture
+def noise(tmp_path):
+    return write_noise(tmp_path / "in" / "a.png", (6, 5), (90, 100))
+
+
+def infer(*args, data=b"", cwd):
+    return subprocess.run([sys.executable, str(ROOT / "inference_openvino.py"), *map(str, args)], input=data, cwd=cwd,
+                          capture_output=True, timeout=300, check=False)
+
+
+def test_a_picture_goes_in_by_stdin_and_its_alpha_out_by_stdout(noise, tiny_xml, tmp_path):
+    done = infer("--model-path", tiny_xml["free"], "--image-path", "-", "--output", "-", "--save", "alpha",
+                 data=noise.read_bytes(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = cv2.imdecode(np.frombuffer(done.stdout, np.uint8), cv2.IMREAD_UNCHANGED)
+    expected = Matting(tiny_xml["free"]).alpha(read_image(noise))
+    assert np.abs(found / 255 - expected).max() < 0.01
+    assert done.stderr.startswith(b"stdin: preprocess ") and not list(tmp_path.glob("result/*"))
+
+
+def test_a_file_goes_out_as_a_cut_out_and_stdin_into_files(noise, tiny_xml, tmp_path):
+    done = infer("--model-path", tiny_xml["free"], "--image-path", noise, "--output", "-", "--format", "webp", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout[8:12] == b"WEBP"
+    done = infer("--model-path", tiny_xml["free"], "--image-path", "-", "--save", "alpha", data=noise.read_bytes(),
+                 cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith(b"stdin: ")
+    assert read_alpha(tmp_path / "result/stdin_alpha.png").shape == (100, 90)
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture"])
+def test_what_is_no_picture_costs_one_line_and_nothing_goes_out(data, tiny_xml, tmp_path):
+    done = infer("--model-path", tiny_xml["free"], "--image-path", "-", "--output", "-", data=data, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == b""
+    assert done.stderr.startswith(b"error: stdin is not a picture that can be read") and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(("paths", "options", "said"), [
+    (["-"], {"watch": True}, "--watch goes without pipes"), (["a", "-"], {}, "--image-path - takes one --image-path, not 2"),
+    (["."], {"output": "-"}, "--output - is for one picture, --image-path is ."),
+    (["a.jpg"], {"output": "-", "save": ["alpha", "cutout"]}, "writes one kind, --save has alpha cutout"),
+    (["a.jpg"], {"watch": True}, "--watch needs a folder, --image-path is a.jpg"),
+    (["-"], {"others": ["--ray"]}, "--image-path - goes without --ray")])
+def test_what_does_not_go_together_is_refused(paths, options, said):
+    with pytest.raises(ValueError, match=said):
+        check_pipe(paths, **{"output": None, "watch": False, "save": None, "others": [], **options})
+
+
+def test_a_picture_counts_when_it_is_complete_once_and_again_when_it_changes(tmp_path, noise):
+    looks, data, came = iter(range(100)), noise.read_bytes(), []
+    steps = {1: lambda: (tmp_path / "b.png").write_bytes(data[:50]), 2: lambda: (tmp_path / "b.png").write_bytes(data),
+             5: lambda: os.utime(tmp_path / "b.png", (1, 1)), 6: lambda: (tmp_path / "notes.txt").write_text("x")}
+    for path in complete_pictures(tmp_path, sleep=lambda _: None):
+        if path is None:
+            look = next(looks)
+            steps.get(look, lambda: None)()
+            if look == 12:
+                break
+        else:
+            came.append((path.name, look))
+    # Written from look 1 on and whole at 2, it was the same at looks 3 and 4; its time changed at 5.
+    assert came == [("b.png", 3), ("b.png", 6)]
+
+
+def test_a_watched_folder_is_done_until_ctrl_c(noise, tiny_xml, tmp_path):
+    inbox = noise.parent
+    process = subprocess.Popen([sys.executable, str(ROOT / "inference_openvino.py"), "--model-path", str(tiny_xml["free"]),
+                                "--image-path", str(inbox), "--watch", "--save", "alpha", "--output-dir",
+                                str(tmp_path / "out")],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait(path: Path) -> None:
+        end = time.monotonic() + 120
+        while not path.is_file():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+
+    wait(tmp_path / "out/a_alpha.png")
+    (inbox / "broken.jpg").write_bytes(b"no picture")
+    shutil.copy(noise, inbox / "late.png")
+    wait(tmp_path / "out/late_alpha.png")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and [line.partition(": ")[0].rpartition("/")[2] for line in out.splitlines()] == [
+        "a.png", "late.png"]
+    assert "broken.jpg is not a picture" in err and "2 pictures done, 1 failed" in err
+
+
+def test_a_folder_that_would_see_its_own_results_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="would also see its own results"):
+        pipes.watch_pictures(tmp_path, lambda job: "", None, output_dir=tmp_path)
