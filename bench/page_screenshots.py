@@ -20,8 +20,6 @@ sys.path[:0] = [str(ROOT)]
 
 import av
 from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from src.script import run_script
 
@@ -48,6 +46,9 @@ class Shots:
     """A browser at the page."""
 
     def __init__(self, url: str, webcam: Path, output_dir: Path) -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
         options = webdriver.ChromeOptions()
         for flag in (*FLAGS, f"--use-file-for-fake-video-capture={webcam}"):
             options.add_argument(flag)
