@@ -87,7 +87,8 @@ def connect(address: str) -> ModuleType:
             ray.init(address=address or "local", runtime_env=where, log_to_driver=False, logging_level=logging.ERROR,
                      include_dashboard=False if address == "" else None)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise ValueError(f"--ray {address or '(this machine)'}: no cluster: {one_line(error)[:200]}") from None
+        raise ValueError(f"--ray {address or '(this machine)'}: no cluster: {one_line(error)[:200]}; one with a token wants "
+                         "it in RAY_AUTH_TOKEN") from None
     return ray
 
 
