@@ -44,7 +44,8 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
     dataset = make_dataset(data_dir, recipe, cache_dir, judged)
     batches = make_batches(dataset, recipe)
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
-    folders = [f"{source.path}={source.weight:g}" for source in as_sources(data_dir)]
+    folders = list(data_dir.patterns) if isinstance(data_dir, Shards) else [
+        f"{source.path}={source.weight:g}" for source in as_sources(data_dir)]
     state_path = Path(f"{stem}_resume.pt")
     sources, data = source_of(info.get("origin")), dataset.described()
     log = restore(state_path, state, recipe, sources=sources, data=data) if resume else []
