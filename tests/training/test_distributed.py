@@ -107,7 +107,8 @@ def test_a_killed_process_is_started_again_and_repeats_its_epoch_alone(tiny_ckpt
     script = tmp_path / "killed_once.py"
     script.write_text(KILLED_ONCE.format(root=str(ROOT), mark=str(tmp_path / "killed")))
     args = ["--model-path", tiny_ckpt, "--data-dir", discs, "--input-size", 64, "--epoch", 2, "--steps-per-epoch", 1,
-            "--batch-size", 1, "--accumulate", 2, "--precision", "bf16", "--lr", 1e-8, "--val-every", 2, "--freeze-bn-steps", -1]
+            "--batch-size", 1, "--accumulate", 2, "--precision", "bf16", "--lr", 1e-8, "--val-every", 2,
+            "--freeze-bn-steps", -1]
     whole = run_nodes(ROOT / "src/trainer.py", *args, "--save-dir", tmp_path / "whole")
     killed = run_nodes(script, *args, "--save-dir", tmp_path / "killed_run", "--resume", restarts=1)
     assert [node.returncode for node in whole + killed] == [0] * 4, killed[0].stderr[-3000:] + killed[1].stderr[-3000:]
