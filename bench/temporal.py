@@ -21,7 +21,8 @@ import numpy as np
 from src.data.portraits.generate import compose, portrait_layers
 from src.evaluation.metrics import dtssd, mse
 from src.files import check_output, write_json
-from src.media.video_reader import Frame, VideoReader
+from src.media.video_item import Frame
+from src.media.video_reader import VideoReader
 from src.runtime.matting import Matting
 from src.runtime.temporal import flicker, one_frame_delay
 from src.script import provenance, run_script

@@ -27,7 +27,8 @@ import numpy as np
 
 from src.files import check_output, write_json
 from src.media.backdrop import parse_backdrop
-from src.media.video_reader import Frame, Sound, VideoInfo, VideoReader
+from src.media.video_item import Frame, Sound, VideoInfo
+from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.media.video_writer import VideoWriter, opaque_encoding
 from src.runtime.matting import Matting

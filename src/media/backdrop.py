@@ -10,7 +10,8 @@ import numpy as np
 from src.media.foreground import Colour
 from src.media.picture_formats import HEIF_SUFFIXES, image_suffixes
 from src.media.picture_reader import WHITE, read_image
-from src.media.video_reader import VIDEO_SUFFIXES, Frame, VideoReader
+from src.media.video_item import Frame
+from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
 
 # A picture (H, W, 3) uint8 RGB, its alpha (H, W) in [0, 1] and the second of a video in which it is shown, to what stands
 # behind: (H, W, 3) uint8 RGB or one colour.
@@ -90,7 +91,7 @@ class _Moving:
         while self._next.time <= time:
             self._now, self._next, self._fitted = self._next, next(self._frames), None
         if self._fitted is None or self._fitted.shape != image.shape:
-            self._fitted = covering(self._now.image, *image.shape[:2])
+            self._fitted = covering(self._now.over(WHITE), *image.shape[:2])
         return self._fitted
 
 

@@ -1,4 +1,4 @@
-"""Import and use PyAV: FFmpeg's errors as one line, and its frames to RGB and back without a shift of colours."""
+"""Use PyAV: names of files, FFmpeg's errors as one line, pictures to its frames. No torch here."""
 from __future__ import annotations
 
 import contextlib
@@ -13,12 +13,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.container import InputContainer, OutputContainer
     from av.video.reformatter import VideoReformatter
 
 # FFmpeg's numbers: AVCOL_SPC_* of a stream to SWS_CS_* of a conversion. BT.709, BT.601 (625 and 525 lines), BT.2020.
 BT709, BT601 = 1, 6
 MATRICES = {BT709: 1, 5: 5, BT601: 5, 9: 9}
 LIMITED, FULL = 1, 2
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # Exact rounding and full colour resolution. Without them, and in its short way to packed RGB, FFmpeg's scaler truncates:
 # every picture came out one level too dark. By way of planes it is exact and takes 0.7 ms at 640x360.
 ACCURATE = 2 | 0x40000 | 0x2000
@@ -33,6 +35,11 @@ def import_av() -> ModuleType:
     return av
 
 
+def open_file(path: str | Path, mode: str = "r", **settings: object) -> InputContainer | OutputContainer:
+    """Open a video file by its name, whatever that is: without `file:` FFmpeg takes `12:30.mp4` for a protocol."""
+    return import_av().open(f"file:{os.fspath(path)}", mode, **settings)
+
+
 def scaler() -> VideoReformatter:
     """Return FFmpeg's scaler. One for all frames of a video: setting it up costs more than using it."""
     return import_av().video.reformatter.VideoReformatter()
@@ -45,17 +52,9 @@ def reported(path: str | Path, doing: str) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.errno in DISK_ERRORS:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise ValueError(f"{path} {doing}: {error.strerror or type(error).__name__}") from None
-
-
-def to_rgb(frame: VideoFrame, matrix: int, scaler: VideoReformatter) -> np.ndarray:
-    """Convert a decoded frame to (H, W, 3) uint8 RGB by `matrix`, turned upright as its metadata says."""
-    source = {} if frame.colorspace == 0 else {"src_colorspace": MATRICES[matrix]}
-    picture = scaler.reformat(frame, format="gbrp", interpolation=ACCURATE, dst_color_range=FULL, threads=1, **source)
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture.to_ndarray(), turns))
 
 
 def from_rgb(picture: np.ndarray, pixel_format: str, matrix: int, scaler: VideoReformatter) -> VideoFrame:

@@ -1,62 +1,36 @@
 """Read frames and sound of a video file, in the order in which they lie there. No torch here."""
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from src.media.pyav import BT601, BT709, MATRICES, import_av, reported, scaler, to_rgb
+from src.media.frame_decoder import FrameDecoder, alpha_decoder
+from src.media.pyav import BT601, BT709, MATRICES, import_av, open_file, reported
+from src.media.video_item import Frame, Sound, VideoInfo
 
 if TYPE_CHECKING:
-    from av import AudioStream, Packet, VideoFrame
+    from av import CodecContext, Packet, VideoFrame
     from av.container import InputContainer
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob",
+                  ".wmv", ".flv", ".3gp", ".ogv", ".gif")
 HD_WIDTH, HD_HEIGHT = 1280, 576
 # A video whose last frame ends this much before the length in its header is called incomplete.
 MISSING_SECONDS, MISSING_FRAMES = 0.25, 3
 
 
-class Frame(NamedTuple):
-    """One picture of a video."""
-
-    image: np.ndarray       # (H, W, 3) uint8 RGB, upright
-    pts: int                # when it is shown, in units of `VideoInfo.time_base`
-    duration: int           # how long, in the same units; 0 if the file does not say
-    time: float             # when it is shown, in seconds from the first frame
-
-
-class Sound(NamedTuple):
-    """One packet of compressed sound."""
-
-    packet: Packet
-
-
-class VideoInfo(NamedTuple):
-    """What an output needs to be like its input."""
-
-    width: int
-    height: int
-    time_base: Fraction                 # seconds
-    rate: Fraction                      # mean frames per second
-    count: int | None                   # frames that the file promises, if it does
-    matrix: int = BT709                 # AVCOL_SPC_*, a key of MATRICES
-    primaries: int = 2                  # AVCOL_PRI_*, 2 is unspecified
-    transfer: int = 2                   # AVCOL_TRC_*, 2 is unspecified
-    pixel_shape: Fraction | None = None     # width / height of a pixel if it is not square
-    sound: AudioStream | None = None
-
-
 def fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Fit (H, W, 3) uint8 into the middle of `height` x `width`, aspect ratio kept, black round it."""
+    """Fit (H, W) or (H, W, 3) uint8 into the middle of `height` x `width`, aspect ratio kept, black round it."""
     scale = min(height / image.shape[0], width / image.shape[1])
     h, w = (max(1, round(side * scale)) for side in image.shape[:2])
-    out = np.zeros((height, width, 3), np.uint8)
+    out = np.zeros((height, width, *image.shape[2:]), np.uint8)
     top, left = (height - h) // 2, (width - w) // 2
     out[top:top + h, left:left + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
     return out
@@ -76,17 +50,34 @@ class VideoReader:
         if not Path(path).is_file():
             raise FileNotFoundError(f"no video at {path}")
         with reported(path, "is not a video that can be read"):
-            self._container: InputContainer = import_av().open(self.path)
-        if not self._container.streams.video:
+            self._container: InputContainer = open_file(path)
+        # A picture of the cover counts as a video, but not as the best.
+        self._stream = self._container.streams.best("video")
+        if self._stream is None:
             raise ValueError(f"{path} is not a video that can be read: it has no pictures")
-        self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
-        self._sound = self._container.streams.best("audio") if sound else None
+        self._sounds = tuple(self._container.streams.audio) if sound else ()
+        if sound and self._container.streams.subtitles:
+            self.remarks.append(f"{self.path}: subtitles are left out")
+        self._decoder = FrameDecoder(self._matrix)
+        self._with_alpha = self._alpha_context()
         self._items, self._head, self._frames, self._bad, self._stopped = self._read(), (), 0, 0, False
         self._pts = self._first = self._size = None
-        # One for all frames: setting it up costs ten times what a frame does.
-        self._scaler = scaler()
+        self._sound_end = Fraction(0)
         self._head = list(self._up_to_first_frame())
+
+    def _alpha_context(self) -> CodecContext | None:
+        """A decoder of its own where FFmpeg's would leave the alpha out. It does not know how the file is turned."""
+        name, av = alpha_decoder(self._stream), import_av()
+        try:
+            context = name and av.CodecContext.create(name, "r")
+        except ValueError:
+            self.remarks.append(f"{self.path}: its alpha is left out: this FFmpeg has no {name}")
+            return None
+        if context:
+            with reported(self.path, "is not a video that can be read"), open_file(self.path) as again:
+                self._decoder.show_as(next(again.decode(again.streams.best("video"))))
+        return context or None
 
     def _up_to_first_frame(self) -> Iterator[Frame | Sound]:
         for item in self._items:
@@ -103,10 +94,14 @@ class VideoReader:
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
         shape = context.sample_aspect_ratio
         turned = (height, width) == (stream.width, stream.height) != (width, height)
+        pixel_shape = None if not shape or shape == 1 else 1 / shape if turned else shape
+        matrix, primaries, transfer = self._matrix, context.color_primaries, context.color_trc
+        if self._decoder.hdr:
+            matrix = primaries = transfer = BT709
+            self.remarks.append(f"{self.path}: it is HDR ({self._decoder.hdr}); results are SDR (BT.709), tone-mapped")
         return VideoInfo(width, height, stream.time_base, rate,
-                         stream.frames or (round(seconds * rate) if seconds else None), self._matrix,
-                         context.color_primaries, context.color_trc,
-                         None if not shape or shape == 1 else 1 / shape if turned else shape, self._sound)
+                         stream.frames or (round(seconds * rate) if seconds else None), matrix, primaries, transfer,
+                         pixel_shape, self._sounds, dict(self._container.metadata), self._container.chapters())
 
     def __iter__(self) -> Iterator[Frame | Sound]:
         for item in itertools.chain(self._head, self._items):
@@ -122,19 +117,21 @@ class VideoReader:
     def _packets(self) -> Iterator[Packet]:
         av = import_av()
         try:
-            yield from self._container.demux(*[s for s in (self._stream, self._sound) if s])
+            yield from self._container.demux(self._stream, *self._sounds)
         except av.FFmpegError as error:
             self.problems.append(f"reading stopped ({error.strerror})")
 
     def _read(self) -> Iterator[Frame | Sound]:
         av = import_av()
         for packet in self._packets():
-            if packet.stream is self._sound:
+            if packet.stream is not self._stream:
                 if packet.dts is not None:
-                    yield Sound(packet)
+                    end = ((packet.pts or packet.dts) + (packet.duration or 0)) * packet.time_base
+                    self._sound_end = max(self._sound_end, end)
+                    yield Sound(packet, packet.stream)
                 continue
             try:
-                frames = packet.decode()
+                frames = self._with_alpha.decode(packet if packet.size else None) if self._with_alpha else packet.decode()
             except av.FFmpegError:
                 self._bad += 1
                 continue
@@ -149,32 +146,42 @@ class VideoReader:
         return found if found in MATRICES else BT709 if hd else BT601
 
     def _frame(self, frame: VideoFrame) -> Frame:
-        image, base = to_rgb(frame, self._matrix, self._scaler), self._stream.time_base
+        (image, opacity), base = self._decoder.decode(frame), self._stream.time_base
         self._size = self._size or image.shape
         if image.shape != self._size:
             if not self.remarks:
                 self.remarks.append(f"{self.path}: its size changes from {self._size[1]}x{self._size[0]} to "
                                     f"{image.shape[1]}x{image.shape[0]}; such frames are fitted into the first size")
-            image = fitted(image, *self._size[:2])
+            image, opacity = fitted(image, *self._size[:2]), None if opacity is None else fitted(opacity, *self._size[:2])
         step = max(1, round(1 / (base * (self._stream.average_rate or 25))))
         if self._pts is None:
             self._first = self._pts = frame.pts or 0
         else:
             self._pts = max(self._pts + step if frame.pts is None else frame.pts, self._pts + 1)
         self._frames, self._end = self._frames + 1, self._pts + (frame.duration or step)
-        return Frame(image, self._pts, frame.duration or 0, float((self._pts - self._first) * base))
+        return Frame(image, self._pts, frame.duration or 0, float((self._pts - self._first) * base), opacity)
 
     def _check_end(self) -> None:
         if self._bad:
             self.problems.append(f"{self._bad} packets could not be decoded")
-        promised, length = self._stream.frames, self._stream.duration
-        length = length and length * self._stream.time_base
-        if not length and self._container.duration:
-            length = Fraction(self._container.duration, import_av().time_base)
-        found = (self._end - (self._stream.start_time or 0)) * self._stream.time_base
+        start = self._stream.start_time or 0
+        found, (length, alone) = (self._end - start) * self._stream.time_base, self._length()
+        if not alone and self._sounds:
+            found = max(found, self._sound_end - start * self._stream.time_base)
         late = length and length - found > max(MISSING_SECONDS, MISSING_FRAMES / self.info.rate)
-        if late and (not promised or self._frames < promised):
+        if late and (not self._stream.frames or self._frames < self._stream.frames):
             self.problems.append(f"it ends after {float(found):.2f} of {float(length):.2f} s")
+
+    def _length(self) -> tuple[Fraction | None, bool]:
+        """Seconds that the file promises, and whether of the pictures alone; else sound may outlast them."""
+        stream, whole = self._stream, self._container.duration and Fraction(self._container.duration, import_av().time_base)
+        tag = next((value for key, value in stream.metadata.items() if key.upper() == "DURATION"), "")
+        with contextlib.suppress(ValueError):
+            hours, minutes, seconds = tag.split(":")
+            return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds.rstrip("0").rstrip(".") or 0), True
+        own = stream.duration and stream.duration * stream.time_base
+        # Where a stream does not say how long it is, FFmpeg says what the file is.
+        return own or whole, bool(own and stream.frames) or bool(own and whole and own + MISSING_SECONDS < whole)
 
     def close(self) -> None:
         """Close the file."""

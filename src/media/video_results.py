@@ -10,7 +10,8 @@ import numpy as np
 
 from src.files import moved_into_place
 from src.media.backdrop import Backdrop
-from src.media.video_reader import Frame, Sound, VideoReader
+from src.media.video_item import Frame, Sound
+from src.media.video_reader import VideoReader
 from src.media.video_writer import ALPHA_ENCODINGS, Encoding, VideoWriter, opaque_encoding
 from src.media.webcam import WebcamReader
 
@@ -62,6 +63,7 @@ class VideoFiles:
             yield item
         for writer in self._writers.values():
             writer.close()
+            self._reader.remarks += writer.remarks
 
     def _hear(self, sound: Sound) -> None:
         if not self._writers:
@@ -75,8 +77,6 @@ class VideoFiles:
             writer = VideoWriter(part, encoding_of(kind, self._look), self._reader.info, width=width, height=height,
                                  sound=kind != "alpha", shown=self._paths[kind])
             self._writers[kind] = writer
-            if writer.sound_left_out:
-                self._reader.remarks.append(f"{self._paths[kind]}: sound left out, {writer.sound_left_out}")
         for sound in self._early:
             self._hear(sound)
 

@@ -1,14 +1,22 @@
 """Write a video file that is as long and as fast as its input, with its sound. No torch here."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from src.media.pyav import LIMITED, from_rgb, import_av, reported, scaler
-from src.media.video_reader import Sound, VideoInfo
+from src.media.pyav import LIMITED, from_rgb, import_av, open_file, reported, scaler
+from src.media.sound_track import SoundTrack
+from src.media.video_item import Sound, VideoInfo
+
+if TYPE_CHECKING:
+    from av import AudioStream
+
+# Metadata that belongs to a file as it is encoded.
+OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 
 
 class Encoding(NamedTuple):
@@ -40,66 +48,79 @@ def opaque_encoding() -> Encoding:
 
 
 class VideoWriter:
-    """Writes pictures with their time stamps, and sound packets as they are: `write`, `write_sound`, then `close`.
+    """Writes pictures with their time stamps, and packets of sound: `write`, `write_sound`, then `close`.
 
-    `info` is that of the input: its time base, pixel shape and colour matrix stay. Halved colours want even sides: of an
+    `info` is that of the input: its time base, pixel shape, colours, titles and chapters stay, and with `sound` its tracks,
+    encoded anew where the container refuses them. `remarks` says what did not stay. Halved colours want even sides: of an
     odd one the last row or column is left out. Raises `ValueError` or `OSError` naming `path`, or `shown` in its place.
     """
 
     def __init__(self, path: Path, encoding: Encoding, info: VideoInfo, *, width: int, height: int, sound: bool = False,
                  shown: Path | None = None) -> None:
-        self._path, self._encoding, self._matrix, self._scaler = shown or path, encoding, info.matrix, scaler()
-        self._sound = None
+        self._path, self._encoding, self._info, self._scaler = shown or path, encoding, info, scaler()
+        self._sounds: dict[AudioStream, SoundTrack] = {}
+        self._left_out: list[str] = []
         halved = "420" in encoding.pixel_format
         self._height, self._width = (side - side % 2 if halved else side for side in (height, width))
         if not (self._height and self._width):
             raise ValueError(f"{self._path} cannot be written: {width}x{height} is too small for {encoding.codec}")
         with reported(self._path, "cannot be written"):
-            self._container = import_av().open(str(path), "w")
+            self._container = open_file(path, "w")
             self._stream = self._container.add_stream(encoding.codec, rate=Fraction(info.rate).limit_denominator(65535),
                                                       options=encoding.options)
-            self._describe(info)
-            self.sound_left_out = self._add_sound(info) if sound else None
+            self._describe()
+            self._add_sounds(info.sounds if sound else ())
 
-    def _describe(self, info: VideoInfo) -> None:
-        stream, context = self._stream, self._stream.codec_context
+    @property
+    def remarks(self) -> list[str]:
+        """What of the sound did not stay as it was; complete after `close`."""
+        found = [*self._left_out, *(track.remark for track in self._sounds.values() if track.remark)]
+        return [f"{self._path}: {remark}" for remark in dict.fromkeys(found)]
+
+    def _describe(self) -> None:
+        info, stream, context = self._info, self._stream, self._stream.codec_context
         stream.width, stream.height, stream.pix_fmt = self._width, self._height, self._encoding.pixel_format
         stream.time_base = context.time_base = info.time_base
         context.colorspace, context.color_range = info.matrix, LIMITED
         context.color_primaries, context.color_trc = info.primaries, info.transfer
         if info.pixel_shape:
             context.sample_aspect_ratio = info.pixel_shape
+        self._container.metadata.update({key: value for key, value in (info.metadata or {}).items()
+                                         if key.lower() not in OF_THE_FILE})
+        if info.chapters:
+            self._container.set_chapters(list(info.chapters))
 
-    def _add_sound(self, info: VideoInfo) -> str | None:
-        """Add the input's sound; why that is not possible, if so."""
-        if info.sound is None:
-            return None
-        name = info.sound.codec_context.name
-        try:
-            self._sound = self._container.add_stream_from_template(info.sound)
-        except ValueError:
-            return f"{self._path.suffix} takes no {name}"
-        return None
+    def _add_sounds(self, streams: Sequence[AudioStream]) -> None:
+        for stream in streams:
+            try:
+                self._sounds[stream] = SoundTrack(self._container, stream, self._encoding.suffix)
+            except ValueError as error:
+                self._left_out.append(f"sound left out, {error}")
 
     def write(self, picture: np.ndarray, pts: int, duration: int = 0) -> None:
         """Append (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8, shown at `pts` of the input's time base."""
-        frame = from_rgb(picture[:self._height, :self._width], self._encoding.pixel_format, self._matrix, self._scaler)
+        frame = from_rgb(picture[:self._height, :self._width], self._encoding.pixel_format, self._info.matrix,
+                         self._scaler)
+        # Some encoders (ProRes) write down what the frames say, others what was said before the first.
+        frame.color_primaries, frame.color_trc = self._info.primaries, self._info.transfer
+        frame.colorspace, frame.color_range = self._info.matrix, LIMITED
         frame.pts, frame.time_base, frame.duration = pts, self._stream.codec_context.time_base, duration
         with reported(self._path, "cannot be written"):
             self._container.mux(self._stream.encode(frame))
 
     def write_sound(self, sound: Sound) -> None:
-        """Append a packet of the input's sound, unless there is none in this file."""
-        if self._sound is not None:
-            packet = sound.packet
-            packet.stream = self._sound
+        """Append a packet of the input's sound, unless its track is not in this file."""
+        track = self._sounds.get(sound.track)
+        if track:
             with reported(self._path, "cannot be written"):
-                self._container.mux_one(packet)
+                track.write(sound)
 
     def close(self) -> None:
-        """Write what the encoder still holds, and the end of the file."""
+        """Write what the encoders still hold, and the end of the file."""
         with reported(self._path, "cannot be written"):
             self._container.mux(self._stream.encode(None))
+            for track in self._sounds.values():
+                track.close()
             self._container.close()
 
     def abandon(self) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import cv2
 
-from src.media.video_reader import Frame, VideoInfo
+from src.media.video_item import Frame, VideoInfo
 
 FPS = 25
 TIME_BASE = Fraction(1, 1000)

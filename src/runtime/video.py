@@ -15,7 +15,8 @@ from src.console import progress_bar
 from src.files import check_writable, write_json
 from src.media.compositing import render
 from src.media.preprocess import to_alpha
-from src.media.video_reader import Frame, Sound, VideoReader
+from src.media.video_item import Frame, Sound
+from src.media.video_reader import VideoReader
 from src.media.video_results import Item, Look, result_paths, writing
 from src.media.webcam import WebcamReader
 from src.runtime.matting import Matting, Started
@@ -70,13 +71,14 @@ def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Itera
     def compose(frame: Frame, matted: tuple[Started, np.ndarray]) -> dict[str, np.ndarray]:
         started, matte = matted
         alpha = to_alpha(matte[None, None], *started.size, smooth=True)
-        return render(frame.image, alpha, look.save, backdrop=look.backdrop, foreground=look.foreground, time=frame.time)
+        return render(frame.image, alpha, look.save, backdrop=look.backdrop, foreground=look.foreground, time=frame.time,
+                      opacity=frame.opacity)
 
     def matte(items: Iterator[Item]) -> Iterator[Item]:
         mattes = on_frames(finish)(items)
         return smoothed(mattes) if look.temporal == "ofd" else mattes
 
-    return [Stage("prepare", on_frames(lambda frame, _: matting.start(frame.image))), Stage("wait", matte),
+    return [Stage("prepare", on_frames(lambda frame, _: matting.start(frame.over()))), Stage("wait", matte),
             Stage("compose", on_frames(compose)), Stage("encode", write)]
 
 

@@ -8,8 +8,10 @@ import pytest
 
 av = pytest.importorskip("av")
 
+from src.media.frame_decoder import FrameDecoder
 from src.media.pyav import from_rgb, scaler
-from src.media.video_reader import Frame, Sound, VideoReader, fitted
+from src.media.video_item import Frame, Sound
+from src.media.video_reader import VideoReader, fitted
 from tests.conftest import write_video
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 30, 90), (128, 128, 128), (255, 255, 255), (10, 10, 10)]
@@ -28,7 +30,7 @@ def test_frames_time_stamps_and_sound_come_as_they_lie_in_the_file(tmp_path: Pat
     path = write_video(tmp_path / "v.mp4", [flat((40 * i,) * 3) for i in range(5)], pts=pts, sound=True)
     reader = VideoReader(path)
     items = list(reader)
-    assert (reader.info.height, reader.info.width, reader.info.count) == (64, 96, 5) and reader.info.sound is not None
+    assert (reader.info.height, reader.info.width, reader.info.count) == (64, 96, 5) and len(reader.info.sounds) == 1
     frames = [item for item in items if isinstance(item, Frame)]
     assert [frame.time for frame in frames] == [pytest.approx(p / 600, abs=1e-4) for p in pts]
     assert [round(frame.image.mean()) for frame in frames] == pytest.approx([0, 40, 80, 120, 160], abs=2)
@@ -47,11 +49,10 @@ def test_colours_come_back_by_the_files_own_matrix(tmp_path: Path, matrix: int, 
 def test_there_and_back_no_level_is_lost_in_the_mean() -> None:
     import cv2
 
-    from src.media.pyav import to_rgb
-
     coarse = np.random.default_rng(0).integers(20, 230, (12, 16, 3), dtype=np.uint8)
-    image, scale = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_LINEAR), scaler()
-    back = to_rgb(from_rgb(image, "yuv420p", 1, scale), 1, scaler())
+    image = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_LINEAR)
+    back, opacity = FrameDecoder(1).decode(from_rgb(image, "yuv420p", 1, scaler()))
+    assert opacity is None
     assert abs((back.astype(int) - image).mean()) < 0.1
 
 

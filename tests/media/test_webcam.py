@@ -12,7 +12,8 @@ pytest.importorskip("openvino")
 pytest.importorskip("av")
 
 from src.media.backdrop import parse_backdrop
-from src.media.video_reader import Frame, VideoReader
+from src.media.video_item import Frame
+from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.media.webcam import WebcamReader
 from src.runtime.video import matte_video

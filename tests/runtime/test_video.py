@@ -15,7 +15,8 @@ import src.media.video_writer
 from inference_openvino import main
 from src.media.backdrop import parse_backdrop
 from src.media.preprocess import to_alpha
-from src.media.video_reader import Frame, VideoReader
+from src.media.video_item import Frame
+from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.media.video_writer import MPEG4
 from src.runtime.matting import Matting
