@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +25,7 @@ from src.console import messages_held
 from src.deploy.embedded_input import embed_input
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
-from src.files import check_output, keep_inputs, temporary_prefix
+from src.files import check_output, keep_inputs, temporary_folder
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
@@ -149,9 +148,8 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
         network, difference, in_float = quantise(network, calibration, max_drop=max_drop)
     if embed:
         network = embed_input(network, precision=precision, source=onnx_path.name)
-    output_path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_path.parent, prefix=temporary_prefix(output_path)) as folder:
-        xml_path = Path(folder) / output_path.name
+    with temporary_folder(output_path) as folder:
+        xml_path = folder / output_path.name
         import_openvino().save_model(network, str(xml_path), compress_to_fp16=precision == "fp16")
         if precision != "int8":
             difference, allowed = compare(onnx_path, xml_path, size, precision=precision)

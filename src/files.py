@@ -5,9 +5,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+
+# Temporary files and folders of this process.
+UNFINISHED: set[str] = set()
 
 
 def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> list[str]:
@@ -65,6 +69,32 @@ def temporary_prefix(path: Path) -> str:
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 
+def _locked(name: Path, flags: int) -> int | None:
+    """Open a temporary file or folder and lock it for as long as this process lives, however it ends; the handle, or `None`
+    if another process (or another thread) has it, or if there are no locks here."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        handle = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(name)):
+                return handle
+        os.close(handle)
+    return None
+
+
+def _temporary_file(path: Path) -> tuple[int, str]:
+    """Return a handle and a temporary name for `path`, the same at each run: what a killed run left there is emptied, and
+    moved into place in the end. Only while another process writes the same file it is another name."""
+    name = path.parent / f"{temporary_prefix(path)}part{path.suffix}"
+    handle = _locked(name, os.O_RDWR | os.O_CREAT)
+    if handle is not None:
+        os.ftruncate(handle, 0)
+        return handle, str(name)
+    return tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path), suffix=f".part{path.suffix}")
+
+
 @contextlib.contextmanager
 def moved_into_place(path: Path) -> Iterator[Path]:
     """Yield a temporary name in the folder of `path`, with its suffix; at the end the file is moved to `path`.
@@ -72,8 +102,8 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and what was at `path` stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path), suffix=path.suffix)
-    os.close(handle)
+    handle, name = _temporary_file(path)
+    UNFINISHED.add(name)
     try:
         yield Path(name)
         os.chmod(name, 0o644)
@@ -81,6 +111,40 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    finally:
+        os.close(handle)
+        UNFINISHED.discard(name)
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """A hidden folder beside the file `beside`, removed at the end; what a killed run left in it is removed at the start."""
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    folder = beside.parent / f"{temporary_prefix(beside)}parts"
+    folder.mkdir(exist_ok=True)
+    handle = _locked(folder, os.O_RDONLY)
+    if handle is None:
+        folder = Path(tempfile.mkdtemp(dir=beside.parent, prefix=temporary_prefix(beside), suffix=".parts"))
+    UNFINISHED.add(str(folder))
+    try:
+        for left in folder.iterdir():
+            left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        UNFINISHED.discard(str(folder))
+        if handle is not None:
+            os.close(handle)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process has begun to write and not moved into place, before it ends without unwinding."""
+    for name in list(UNFINISHED):
+        if os.path.isdir(name):
+            shutil.rmtree(name, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from src.console import print_anything
+from src.interrupts import Terminated, ended_by_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "onnx", "onnxruntime", "openvino", "thop")
@@ -20,17 +21,28 @@ class NetworkError(RuntimeError):
     """What a network gives cannot be used: the run ends, since the next picture fares no better."""
 
 
+# What PyTorch's errors say when worker processes find no room to hand over batches.
+SHARED_MEMORY = ("shared memory", "bus error", "no space left on device (28)")
+
+
 def run_script(main: Callable[[], int]) -> int:
-    """Call `main`; a `ValueError`, `OSError` or `NetworkError` becomes one line on stderr and exit status 2, Ctrl-C 130."""
+    """Calls `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130, SIGTERM 143."""
     print_anything()
     try:
-        return main()
-    except (ValueError, OSError, NetworkError) as error:
+        with ended_by_signals():
+            return main()
+    except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except RuntimeError as error:
+        if not any(words in str(error).lower() for words in SHARED_MEMORY):
+            raise
+        print("error: the worker processes found too little shared memory (/dev/shm): take --workers 0, or more of it "
+              "(docker run --shm-size=2g)", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print("terminated" if isinstance(error, Terminated) else "interrupted", file=sys.stderr)
+        return 143 if isinstance(error, Terminated) else 130
 
 
 def provenance() -> dict:

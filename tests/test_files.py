@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from src.files import check_output, check_writable, moved_into_place, write_atomically, write_text
+from src.files import (
+    check_output,
+    check_writable,
+    moved_into_place,
+    temporary_folder,
+    temporary_prefix,
+    write_atomically,
+    write_text,
+)
+from tests.conftest import ROOT
 
 
 def test_a_file_appears_at_the_end_of_the_block_and_its_folder_is_made(tmp_path: Path) -> None:
@@ -53,3 +64,38 @@ def test_a_folder_where_a_file_should_be_is_refused(tmp_path: Path) -> None:
         check_output(tmp_path, "--output-path")
     check_output(tmp_path / "a" / "b.onnx", "--output-path")
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from src.files import moved_into_place, temporary_folder
+with moved_into_place(Path(sys.argv[1])) as part, temporary_folder(Path(sys.argv[1])) as folder:
+    part.write_text("half")
+    (folder / "more").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_what_a_killed_run_left_is_gone_after_the_next_run_of_the_same_command(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, timeout=60, check=False)
+    left = [file.name for file in tmp_path.iterdir()]
+    assert len(left) == 2 and all(name.startswith(temporary_prefix(path) + "part") for name in left)
+    with temporary_folder(path) as folder:
+        assert list(folder.iterdir()) == []
+        write_text(path, "whole")
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_the_same_file_at_once_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with moved_into_place(path) as one, moved_into_place(path) as other, temporary_folder(path) as here, \
+            temporary_folder(path) as there:
+        assert one != other and here != there
+        one.write_text("one")
+        other.write_text("other")
+        (here / "x").touch()
+        assert list(there.iterdir()) == []
+    assert path.read_text() in ("one", "other") and list(tmp_path.iterdir()) == [path]

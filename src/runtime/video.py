@@ -84,21 +84,26 @@ def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Itera
 
 @contextlib.contextmanager
 def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
-    """Let Ctrl-C end a webcam as the end of a file would; the second one, and any with a file, interrupts."""
+    """Let Ctrl-C or SIGTERM end a webcam as the end of a file; the second one, and any with a file, interrupts."""
     if not reader.live:
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def end(*_: object) -> None:
         reader.stop()
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    signal.signal(signal.SIGINT, end)
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 @contextlib.contextmanager
