@@ -2,6 +2,7 @@
 
     python inference_openvino.py --image-path data/img.jpg
     python inference_openvino.py --image-path 'holiday/*.jpg' --save sheet --background blur
+    python inference_openvino.py --image-path holiday --model fast --ref-size 384
     python inference_openvino.py --image-path talk.mp4 --save composite --background beach.jpg --temporal ofd
     python inference_openvino.py --mode webcam --camera 0 --show
     curl -s https://example.org/me.jpg | python inference_openvino.py --image-path - --output - > me_cutout.png
@@ -42,6 +43,7 @@ from src.media.window import check_window, show
 from src.runtime.cluster import Work, run_on_cluster
 from src.runtime.inputs import Inputs, find_inputs, is_video, result_folders, webcam_of
 from src.runtime.matting import Matting
+from src.runtime.options import add_network_options, network_settings
 from src.runtime.pictures import (
     Job,
     add_output_options,
@@ -92,12 +94,10 @@ def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model-path", type=Path,
-                        help="IR that convert_openvino.py wrote (default: pretrained/pruned_modnet_int8.xml, or _fp16)")
+    add_network_options(parser)
     parser.add_argument("--image-path", nargs="+", default=["data/img.jpg"], metavar="PATH",
                         help="pictures, videos, folders, quoted patterns ('a/*.jpg') of both, or - for one picture "
                         "from stdin (default: data/img.jpg)")
-    parser.add_argument("--device", default="CPU", help="CPU, GPU, AUTO, ... (default: %(default)s)")
     parser.add_argument("--mode", choices=("image", "video", "webcam"),
                         help="what --image-path is (default: a video if its name ends like one)")
     parser.add_argument("--camera", type=int, help="number of the webcam, means --mode webcam (default: 0)")
@@ -112,9 +112,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="what OpenVINO aims at (default: latency, for a video file throughput)")
     parser.add_argument("--threads", type=int, metavar="N", help="cores of a CPU that the network uses (default: what "
                         "OpenVINO likes; with --ray 1, and as many networks as fit)")
-    parser.add_argument("--cache-dir", type=Path, help="keep the compiled network here (default: compile at each start)")
-    parser.add_argument("--fast", action="store_true",
-                        help="let the device compute in bf16 or fp16, quicker and less exact (default: float32)")
     parser.add_argument("--list", type=Path, metavar="FILE", help="take the files named in this text instead, a path a "
                         "line, with --ray also URLs (s3://, gs://, ...)")
     parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="work on the machines of the Ray cluster at "
@@ -161,19 +158,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     limit_pixels(args.max_pixels)
     check_writable(args.output_dir, "--output-dir")
-    backdrop = parse_backdrop(args.background)
+    network, backdrop = network_settings(args), parse_backdrop(args.background)
     if args.show:
         check_window()
     pictures = PictureLook(args.save or (["cutout"] if args.output else STILL_KINDS), backdrop, args.foreground, args.format,
                            check_quality(args.format, args.quality))
-    network = functools.partial(Matting, args.model_path, args.device, exact=not args.fast, threads=args.threads,
-                                cache_dir=args.cache_dir)
+    load = functools.partial(Matting, **network, threads=args.threads)
     if args.watch or args.output or "-" in args.image_path:
         given = {"--show": args.show, "--list": args.list, "--ray": args.ray is not None,
                  "--camera": args.camera is not None, "--mode": args.mode not in (None, "image")}
         check_pipe(args.image_path, output=args.output, watch=args.watch, save=args.save,
                    others=[option for option, there in given.items() if there])
-        source, matting = args.image_path[0], network(hint=args.hint or "latency")
+        source, matting = args.image_path[0], load(hint=args.hint or "latency")
         if args.watch:
             return watch_pictures(Path(source), cut_out(matting, pictures), pictures, output_dir=args.output_dir,
                                   skip_existing=args.skip_existing)
@@ -191,14 +187,13 @@ def main(argv: list[str] | None = None) -> int:
         if camera is not None or args.show:
             raise ValueError("--ray works on files: leave --show and the webcam out")
         threads, shared = args.threads or 1, {"background": args.background, "foreground": args.foreground}
-        work = Work({"model_path": args.model_path, "device": args.device, "exact": not args.fast, "threads": threads,
-                     "cache_dir": args.cache_dir}, args.output_dir, args.max_pixels,
+        work = Work({**network, "threads": threads}, args.output_dir, args.max_pixels,
                     {**shared, "save": pictures.save, "file_format": args.format, "quality": pictures.quality},
                     {**shared, "save": videos.save, "alpha_video": args.alpha_video, "temporal": args.temporal})
         jobs = plan(still, pictures, output_dir=args.output_dir)
         return run_on_cluster(without_done(jobs) if args.skip_existing else jobs, result_folders(moving, args.output_dir),
                               work, address=args.ray, threads=threads)
-    matting = network(hint=args.hint or ("throughput" if moving else "latency"))
+    matting = load(hint=args.hint or ("throughput" if moving else "latency"))
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "window": args.show}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:

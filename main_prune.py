@@ -70,7 +70,8 @@ def prune(ckpt_path: Path, how: Choice, *, criterion: str = "l1", data_dir: Path
                          counts={"before": before._asdict(), "after": after._asdict()},
                          origin=made_from(ckpt_path, how, criterion=criterion, data_dir=data_dir, seed=seed,
                                           weight_replace=weight_replace))
-    return Pruned(pruned, info, pruning_table(dense.config, chosen.config, before, after), dense.config)
+    report = "\n".join(filter(None, (pruning_table(dense.config, chosen.config, before, after), chosen.note)))
+    return Pruned(pruned, info, report, dense.config)
 
 
 def save_pruned(pruned: Pruned, path: Path, *, overwrite: bool = False) -> None:

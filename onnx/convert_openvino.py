@@ -23,7 +23,8 @@ import numpy as np
 
 from src.console import messages_held
 from src.deploy.embedded_input import embed_input
-from src.deploy.narrow_convolution import pair_columns
+from src.deploy.instruction_set import CHOICES, chosen, lanes
+from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
 from src.files import check_output, keep_inputs, temporary_folder
 from src.media.picture_decoder import add_max_pixels, limit_pixels
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
 FREE_SIZE = (256, 256)
 # Weights of 16 bit move single pixels at a border by up to 0.3 and the mean by under 0.01, so fp16 is held to the mean.
 TOLERANCES = {"fp32": ("max", 1e-3), "fp16": ("mean", 2e-2)}
-# Networks of random weights amplify any rounding: where noise of its size on the input moves the matte further than the
-# tolerance, up to four times as far is allowed.
+# Random weights amplify rounding: where noise of its size moves the matte too far, four times as far is allowed.
 ROUNDING = {"fp32": 2.0 ** -22, "fp16": 2.0 ** -11}
 ROUNDINGS = 4
 PRECISIONS = (*TOLERANCES, "int8")
@@ -55,8 +55,7 @@ MAX_DROP = 0.002
 
 
 def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision: str) -> tuple[float, float]:
-    """Return the difference of the IR from onnxruntime, both in float32, for a random picture of `size`, and what is
-    allowed.
+    """Return how far the IR is from onnxruntime, in float32, for a random picture of `size`, and what is allowed.
 
     Raises `ValueError` or `NetworkError` naming the ONNX file if it gives no matte.
     """
@@ -130,20 +129,21 @@ def said(precision: str) -> str:
 
 
 def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp16", embed: bool = False,
-                     calibration: Sequence[np.ndarray] = (), max_drop: float | None = None) -> Converted:
+                     calibration: Sequence[np.ndarray] = (), max_drop: float | None = None, cpu: str = "auto") -> Converted:
     """Write `output_path` (.xml) and its .bin.
 
     `precision` is one of `PRECISIONS`; `embed` puts the pre-processing into the IR (`embed_input`). INT8 needs
     `calibration`, pictures (H, W, 3) uint8; the mean difference of their mattes is kept under `max_drop` (`quantise`).
     Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network, for a difference from onnxruntime
-    over what `compare` allows and for a `max_drop` that cannot be kept; nothing is written then.
+    over what `compare` allows, for a `max_drop` that cannot be kept and a `cpu` that this is not; nothing is written then.
     """
     check_conversion(output_path, precision, calibration, max_drop)
     network, in_float = read_onnx(onnx_path), []
     keep_inputs([output_path, output_path.with_suffix(".bin")], [onnx_path, *external_files(onnx_path)])
     size = fixed_size(network, onnx_path) or FREE_SIZE
     check_types(network, onnx_path, ("f32",))
-    pair_columns(network)
+    if lanes(cpu) > MOST_CHANNELS:
+        pair_columns(network)
     if precision == "int8":
         network, difference, in_float = quantise(network, calibration, max_drop=max_drop)
     if embed:
@@ -187,6 +187,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-drop", type=float, help="int8: return groups of layers to float until the mattes of the "
                         f"calibration pictures differ by at most this on the mean (default: {MAX_DROP})")
     add_max_pixels(parser)
+    parser.add_argument("--cpu", choices=CHOICES, default="auto", help="pair narrow convolutions as suits it")
     args = parser.parse_args(argv)
     for name in ("calib_dir", "max_drop"):
         if args.precision != "int8" and getattr(args, name) is not None:
@@ -202,11 +203,11 @@ def main(argv: list[str] | None = None) -> int:
         output_path = output_path / f"{args.onnx_path.stem}.xml"
     check_output(output_path, "--output-path")
     limit_pixels(args.max_pixels)
-    int8 = args.precision == "int8"
+    int8, cpu = args.precision == "int8", chosen(args.cpu)
     max_drop = None if not int8 else MAX_DROP if args.max_drop is None else args.max_drop
     pictures = calibration_pictures(args.calib_dir) if int8 else ()
     done = convert_openvino(args.onnx_path, output_path, precision=args.precision, embed=args.embed, calibration=pictures,
-                            max_drop=max_drop)
+                            max_drop=max_drop, cpu=cpu)
     weights = output_path.with_suffix(".bin")
     print(f"{output_path}, {weights} ({weights.stat().st_size} bytes): {args.precision}, {said(args.precision)} "
           f"{done.difference:.2e}{', in float: ' + ', '.join(done.in_float) if done.in_float else ''}")

@@ -82,16 +82,17 @@ def difference(network: MatteOnly, path: Path, image: torch.Tensor) -> float:
 
 
 def export_onnx(ckpt_path: Path, prune_info: Path | None = None, *, output_path: Path, opset: int = 11,
-                static_size: tuple[int, int] | None = None, graph: str = "deploy") -> float:
+                static_size: tuple[int, int] | None = None, graph: str = "deploy", half_size: bool = True) -> float:
     """Write `output_path`; the largest difference from the network at another size (static: at another input).
 
     Raises `ValueError` if that is over `TOLERANCE` and over `ROUNDINGS` times the rounding of the network itself,
-    and for an opset or size that cannot be; nothing is written then. `graph` is one of `GRAPHS`.
+    and for an opset or size that cannot be; nothing is written then. `graph` is one of `GRAPHS`; `half_size` as in
+    `deploy`.
     """
     check_export(output_path, opset, static_size)
     keep_inputs([output_path], [*beside(ckpt_path), *([prune_info] if prune_info else [])])
     network = MatteOnly(load_model(ckpt_path, prune_info)).eval()
-    written = deploy(network.model) if graph == "deploy" else network
+    written = deploy(network.model, half_size=half_size) if graph == "deploy" else network
     shape = (1, 3, *static_size) if static_size else TRACED_SIZE
     with moved_into_place(output_path) as temporary:
         write_onnx(written, temporary, shape=shape, opset=opset, static=static_size is not None)
@@ -125,7 +126,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--target", choices=TARGETS, default="any",
                         help="ncs2: opset 11 and one size, as OpenVINO 2022.3 needs it (default: %(default)s)")
     parser.add_argument("--graph", choices=GRAPHS, default="deploy", help="deploy: batch norms folded, no split and "
-                        "concat in IBNorm; plain: the operators of the training graph (default: %(default)s)")
+                        "concat in IBNorm, the last stage at half size (not for "
+                        "ncs2); plain: the operators of the training graph (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.static and len(args.static) != 2:
         parser.error(f"--static has {len(args.static)} number, allowed are none or height and width")
@@ -143,7 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     check_output(output_path, "--output-path")
     static_size = None if args.static is None else tuple(args.static or STATIC_SIZE)
     worst = export_onnx(args.ckpt_path, args.prune_info, output_path=output_path, opset=args.opset,
-                        static_size=static_size, graph=args.graph)
+                        static_size=static_size, graph=args.graph,
+                        half_size=args.target != "ncs2")
     print(f"{output_path}: opset {args.opset}, {'x'.join(map(str, static_size)) if static_size else 'any size'}, "
           f"{output_path.stat().st_size} bytes, max difference from the network {worst:.2e}"
           f"{', within the rounding of float32 in this network' if worst > TOLERANCE else ''}")

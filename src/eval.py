@@ -28,9 +28,8 @@ from src.files import check_writable, keep_inputs
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import REF_SIZE, STRIDE
 from src.results import beside
+from src.runtime.options import REF_SIZES
 from src.script import run_script
-
-REF_SIZES = range(256, 1025, STRIDE)
 
 
 def evaluate_files(ckpt_paths: Sequence[Path], data_dir: Sources, split: str = "val", *, prune_info: Path | None = None,

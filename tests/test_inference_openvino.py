@@ -167,13 +167,30 @@ def test_the_python_door_refuses_other_arrays(tiny_xml: dict[str, Path]) -> None
 def test_the_shipped_model_is_the_default_and_int8_comes_first(
         tmp_path: Path, tiny_xml: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     shipped = tuple(tmp_path / f"pruned_modnet_{precision}.xml" for precision in ("int8", "fp16"))
-    monkeypatch.setattr(src.runtime.network, "SHIPPED", shipped)
+    monkeypatch.setattr(src.runtime.network, "SHIPPED", {"quality": shipped})
     line = error_of(capsys)
     assert line.startswith("error: no OpenVINO model at ") and "give --model-path" in line
     for path in reversed(shipped):
         for suffix in (".xml", ".bin"):
             shutil.copy(tiny_xml["free"].with_suffix(suffix), path.with_suffix(suffix))
         assert Matting().path == path
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--model", "best"], "error: model is best, allowed are quality, fast"),
+    (["--model", "fast", "--model-path", "x.xml"], "error: --model fast goes without --model-path"),
+    (["--ref-size", "250"], "error: --ref-size is 250, allowed are multiples of 32 from 256 to 1024"),
+    (["--ref-size", "1056"], "error: --ref-size is 1056, allowed are multiples of 32 from 256 to 1024"),
+    (["--ref-size", "400"], "error: --ref-size is 400, allowed are multiples of 32 from 256 to 1024")])
+def test_a_network_or_size_that_cannot_be_is_said_in_one_line(options: list[str], said: str,
+                                                             capsys: pytest.CaptureFixture) -> None:
+    assert error_of(capsys, *options).startswith(said)
+
+
+def test_a_network_that_does_not_ship_yet_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setitem(src.runtime.network.SHIPPED, "fast", (tmp_path / "pruned_modnet_fast_int8.xml",))
+    assert "no OpenVINO model at" in (line := error_of(capsys, "--model", "fast")) and "pruned_modnet_fast_int8.xml" in line
 
 
 def test_the_mode_follows_from_the_name_unless_said() -> None:

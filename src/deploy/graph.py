@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
+from src.deploy.half_size import HalfSizeOutput, of_unshuffled, quarter_picture, unshuffle
 from src.models.channels import CONV_BN, CONV_IBN, DEPTHWISE, wires
-from src.models.modnet import IBNorm, MODNet
+from src.models.modnet import FusionBranch, IBNorm, MODNet
 
 
 class MatteOnly(nn.Module):
@@ -40,6 +41,43 @@ class FoldedIBNorm(nn.Module):
         return x * self.plain + self.inorm(x) * self.instance
 
 
+class HalfSizeFusion(nn.Module):
+    """A deployed `FusionBranch` up to its logits, its last stage a `HalfSizeOutput`."""
+
+    features = FusionBranch.features
+
+    def __init__(self, branch: FusionBranch) -> None:
+        super().__init__()
+        self.conv_lr4x, self.conv_f2x = branch.conv_lr4x, branch.conv_f2x
+        (conv, norm, _), (head,) = (layer.layers for layer in branch.conv_f)
+        self.conv_f = HalfSizeOutput(conv, head, int(norm.plain.sum()), norm.inorm.eps)
+
+    def forward(self, image: torch.Tensor, places: torch.Tensor, lr8x: torch.Tensor, hr2x: torch.Tensor) -> torch.Tensor:
+        return self.conv_f(self.features(lr8x, hr2x), image, places)
+
+
+class HalfSizeMODNet(nn.Module):
+    """A deployed MODNet, made of `model`, which is used up, that reads the picture once, as `unshuffle` gives it, and whose
+    last stage works at half of the picture's size."""
+
+    def __init__(self, model: MODNet) -> None:
+        super().__init__()
+        self.backbone, self.lr_branch, self.hr_branch = model.backbone, model.lr_branch, model.hr_branch
+        weight = self.hr_branch.conv_enc2x.layers[0].weight
+        self.unshuffle, self.quarter = unshuffle().to(weight), quarter_picture().to(weight)
+        # Called as a module, so that the layers of the traced graph keep their branch's name.
+        self.hr_branch.forward = self.hr_branch.features
+        first = self.hr_branch.conv_enc2x.layers
+        first[0] = of_unshuffled(first[0])
+        self.f_branch = HalfSizeFusion(model.f_branch)
+
+    def forward(self, image: torch.Tensor, inference: bool = True) -> tuple[None, None, torch.Tensor]:
+        taps, places = self.backbone(image), self.unshuffle(image)
+        _, lr8x = self.lr_branch(taps["enc32x"], inference)
+        hr2x = self.hr_branch(places, self.quarter(places), taps, lr8x)
+        return None, None, torch.sigmoid(self.f_branch(image, places, lr8x, hr2x))
+
+
 def fold_half(conv: nn.Conv2d, norm: IBNorm) -> nn.Conv2d:
     """The convolution with the batch norm folded into the rows of that half; the others lose their bias, which an instance
     norm takes out anyway."""
@@ -52,9 +90,9 @@ def fold_half(conv: nn.Conv2d, norm: IBNorm) -> nn.Conv2d:
     return conv
 
 
-def deploy(model: MODNet) -> MatteOnly:
+def deploy(model: MODNet, *, half_size: bool = True) -> MatteOnly:
     """A copy of `model`, in eval mode, that gives the same matte: without training heads, every batch norm folded into its
-    convolution, every `IBNorm` without split and concat."""
+    convolution, every `IBNorm` without split and concat, and with `half_size` its last stage at half of the size."""
     network = MatteOnly(copy.deepcopy(model)).eval()
     modules = network.model
     for wire in wires(model.config):
@@ -67,4 +105,6 @@ def deploy(model: MODNet) -> MatteOnly:
         elif wire.kind == CONV_IBN:
             modules.set_submodule(wire.layer, fold_half(conv, norm))
             modules.set_submodule(wire.norm, FoldedIBNorm(norm))
+    if half_size:
+        network.model = HalfSizeMODNet(modules)
     return network.eval()

@@ -39,9 +39,10 @@ class Quantised(NamedTuple):
     in_float: list[str]
 
 
-def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_SIZE) -> list[np.ndarray]:
-    """Pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most 40, evenly spread over its sorted names),
-    or of the shipped portraits, each in one of its versions by turns (`augmented`).
+def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_SIZE, most: int = MOST_PICTURES
+                         ) -> list[np.ndarray]:
+    """Pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most `most`, evenly spread over its sorted
+    names), or of the shipped portraits, each in one of its versions by turns (`augmented`).
 
     Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and for a
     file that is none.
@@ -49,7 +50,7 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
     files = list_images(calib_dir or SAMPLE)
     if not files:
         raise ValueError(f"no pictures in calib-dir {calib_dir}")
-    spread = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_PICTURES)).astype(int))]
+    spread = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), most)).astype(int))]
     pictures = [read_image(path) for path in progress_bar(spread, desc="read", unit="picture")]
     if not calib_dir:
         pictures = [augmented(picture)[number % VERSIONS] for number, picture in enumerate(pictures)]
@@ -106,13 +107,19 @@ def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | 
                      f"mattes still differ by {mad:.2e}: allow more, or take precision fp16")
 
 
-def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str]) -> Model:
+def quantise_roughly(model: Model, pictures: Sequence[np.ndarray]) -> Model:
+    """`model` in INT8 with ranges of few pictures and no corrected biases: as quick as a good one, and made sooner."""
+    return _quantise(model, pictures, [], rough=True)
+
+
+def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str], *, rough: bool = False) -> Model:
     import nncf
 
     nncf.set_log_level(40)
     data = nncf.Dataset(list(pictures), lambda picture: _batch(model, picture))
     scope = nncf.IgnoredScope(patterns=[f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float], validate=False)
-    return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope)
+    return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope,
+                         advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=rough))
 
 
 def layer_groups(model: Model) -> dict[str, list[str]]:

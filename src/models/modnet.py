@@ -88,16 +88,21 @@ class HRBranch(nn.Module):
     def forward(self, image: torch.Tensor, taps: dict[str, torch.Tensor], lr8x: torch.Tensor,
                 inference: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Run the branch; return the detail matte (`None` with `inference`) and the features at 1/2."""
-        image2x = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=False)
-        image4x = F.interpolate(image, scale_factor=0.25, mode="bilinear", align_corners=False)
+        image2x, image4x = (F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+                            for scale in (0.5, 0.25))
+        hr2x = self.features(image2x, image4x, taps, lr8x)
+        if inference:
+            return None, hr2x
+        return torch.sigmoid(self.conv_hr(torch.cat((upsample2x(hr2x), image), 1))), hr2x
+
+    def features(self, image2x: torch.Tensor, image4x: torch.Tensor, taps: dict[str, torch.Tensor],
+                 lr8x: torch.Tensor) -> torch.Tensor:
+        """Compute the features (N, hr.2x, H/2, W/2) from the image at a half and a quarter of its size."""
         enc2x = self.tohr_enc2x(taps["enc2x"])
         hr4x = self.conv_enc2x(torch.cat((image2x, enc2x), 1))
         hr4x = self.conv_enc4x(torch.cat((hr4x, self.tohr_enc4x(taps["enc4x"])), 1))
         hr4x = self.conv_hr4x(torch.cat((hr4x, upsample2x(lr8x), image4x), 1))
-        hr2x = self.conv_hr2x(torch.cat((upsample2x(hr4x), enc2x), 1))
-        if inference:
-            return None, hr2x
-        return torch.sigmoid(self.conv_hr(torch.cat((upsample2x(hr2x), image), 1))), hr2x
+        return self.conv_hr2x(torch.cat((upsample2x(hr4x), enc2x), 1))
 
 
 class FusionBranch(nn.Module):
@@ -111,10 +116,14 @@ class FusionBranch(nn.Module):
             ConvIBNormReLU(c.f_2x + RGB, c.f_1x, 3),
             ConvIBNormReLU(c.f_1x, 1, 1, head=True))
 
+    def features(self, lr8x: torch.Tensor, hr2x: torch.Tensor) -> torch.Tensor:
+        """Fuse the features of both branches at 1/2: (N, f.2x, H/2, W/2)."""
+        lr2x = upsample2x(self.conv_lr4x(upsample2x(lr8x)))
+        return self.conv_f2x(torch.cat((lr2x, hr2x), 1))
+
     def forward(self, image: torch.Tensor, lr8x: torch.Tensor, hr2x: torch.Tensor) -> torch.Tensor:
         """Fuse the features of both branches with the image into the matte (N, 1, H, W)."""
-        lr2x = upsample2x(self.conv_lr4x(upsample2x(lr8x)))
-        f2x = self.conv_f2x(torch.cat((lr2x, hr2x), 1))
+        f2x = self.features(lr8x, hr2x)
         return torch.sigmoid(self.conv_f(torch.cat((upsample2x(f2x), image), 1)))
 
 

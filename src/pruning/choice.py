@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from src.deploy.instruction_set import chosen as chosen_cpu
+from src.deploy.instruction_set import lanes
 from src.models.config import MODNetConfig
 from src.pruning.budget import Budget, check_budget, check_over_zero, fit_budget, search_budget
 from src.pruning.criteria import Scores
 from src.pruning.latency_cost import check_precision, fit_machine
+from src.pruning.report import channel_table
 from src.pruning.rules import check_numbers, check_round_to, check_rule, check_scope, limit_scope, widths_of
 
 
@@ -15,13 +19,14 @@ class Chosen(NamedTuple):
     """The network that a way of choosing found, and what the pruning JSON says about it.
 
     `ratio` and `threshold` go under the published keys; where there are none, `ratio` is that of the HR width and
-    `threshold` 0. `keys` are ours: `rule`, `scope`, `budget`, `search`, `latency`.
+    `threshold` 0. `keys` are ours: `rule`, `scope`, `budget`, `search`, `latency`. `note` is Markdown for the report.
     """
 
     config: MODNetConfig
     ratio: float
     threshold: float
     keys: dict[str, object]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,18 @@ class ByLatency:
     threads: int = 2
     precision: str = "fp32"
     round_to: int = 8
+    calib_dir: Path | None = None
+    round_branches_to: int | None = None
     rule: ClassVar[str] = "tied"
     scope: ClassVar[str] = "whole"
 
     def __post_init__(self) -> None:
         check_over_zero("target-latency", self.milliseconds)
         check_over_zero("threads", self.threads)
-        check_precision(self.precision)
+        check_precision(self.precision, self.calib_dir)
         check_round_to(self.round_to)
+        if self.round_branches_to is not None:
+            check_round_to(self.round_branches_to, name="round-branches-to")
 
     @property
     def name(self) -> str:
@@ -143,11 +152,14 @@ class ByLatency:
 
     def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
         """Choose by measuring; `sizes` have no say. Raises `ValueError` for a time that this machine cannot meet."""
-        config, measured = fit_machine(dense, self.milliseconds, threads=self.threads, precision=self.precision,
-                                       round_to=self.round_to)
+        # By default the branches keep to whole vectors of this machine.
+        branches = self.round_branches_to or max(self.round_to, lanes())
+        config, measured, costs = fit_machine(dense, self.milliseconds, threads=self.threads, precision=self.precision,
+                                              calib_dir=self.calib_dir, round_to=self.round_to, round_branches_to=branches)
         latency = {"milliseconds": self.milliseconds, "threads": self.threads, "precision": self.precision,
-                   "measured": measured}
-        return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self, latency=latency))
+                   "measured": measured, "cpu": chosen_cpu(), "round_branches_to": branches}
+        return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self, latency=latency),
+                      channel_table(costs, self.threads, self.precision))
 
 
 Choice = ByRatio | ByBudget | BySearch | ByLatency

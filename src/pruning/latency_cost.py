@@ -1,114 +1,77 @@
-"""What each layer costs in milliseconds of OpenVINO on this machine, and widths for a target in milliseconds."""
+"""Widths for a target in milliseconds of OpenVINO on this machine."""
 from __future__ import annotations
 
 import functools
-import statistics
-import time
-import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-import torch
+from pathlib import Path
+from typing import NamedTuple
 
 from src.console import progress_bar
-from src.deploy.graph import deploy
-from src.models.channels import CONV_IBN, DEPTHWISE, LINEAR, tied_group, wires
+from src.deploy.quantise import calibration_pictures
+from src.models.channels import tied_group
 from src.models.config import MODNetConfig
-from src.models.costs import LinearCost, linear_total, wire_key
-from src.models.modnet import MODNet
+from src.models.costs import LinearCost, linear_total
+from src.pruning.machine_cost import PRECISIONS, Machine, measure_ms, profile_cost
 from src.pruning.search import Search
-from src.runtime.network import import_openvino, shared_core
 
-if TYPE_CHECKING:
-    from openvino import CompiledModel
-
-PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-SIZE = (512, 512)
 TOLERANCE = 0.05
-WARM_UP, REPEATS = 3, 15
 MAX_REFUSED = 8
+# Ranges do not change how long a network takes.
+CALIBRATED = 2
 
 
-def check_precision(precision: str) -> None:
-    """Raise `ValueError` for what is none of `PRECISIONS`."""
+class Fitted(NamedTuple):
+    """Widths for a target, their milliseconds, and what a channel of each group of the dense network costs."""
+
+    config: MODNetConfig
+    milliseconds: float
+    channel_us: dict[str, float]
+
+
+def check_precision(precision: str, calib_dir: Path | None = None) -> None:
+    """Raise `ValueError` for what is none of `PRECISIONS`, and for int8 without pictures."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
+    if precision == "int8" and calib_dir is None:
+        raise ValueError("precision int8 needs calibration pictures: give --calib-dir")
+    if precision != "int8" and calib_dir is not None:
+        raise ValueError(f"--calib-dir is for --precision int8, not {precision}")
 
 
-def compile_config(config: MODNetConfig, *, threads: int, precision: str, profile: bool = False) -> CompiledModel:
-    """A network of random weights, compiled for one 512x512 image on the CPU."""
-    openvino = import_openvino()
-    with warnings.catch_warnings():
-        # torch calls the tracer that OpenVINO's converter uses deprecated.
-        warnings.simplefilter("ignore")
-        network = openvino.convert_model(deploy(MODNet(config)), example_input=torch.zeros(1, 3, 64, 64))
-    network.reshape([1, 3, *SIZE])
-    options = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "INFERENCE_NUM_THREADS": threads,
-               "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profile}
-    return shared_core().compile_model(network, "CPU", options)
-
-
-def measure_ms(config: MODNetConfig, *, threads: int = 2, precision: str = "fp32") -> float:
-    """Median milliseconds of a network for one 512x512 image, the model alone."""
-    request, times = compile_config(config, threads=threads, precision=precision).create_infer_request(), []
-    image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)).numpy()
-    for _ in range(WARM_UP + REPEATS):
-        start = time.perf_counter()
-        request.infer([image])
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[WARM_UP:])
-
-
-def profile_cost(config: MODNetConfig, *, threads: int = 2, precision: str = "fp32") -> LinearCost:
-    """Milliseconds of each layer, by OpenVINO's own clock: those of a convolution for each pair of its channels, those of
-    what follows it (norm, concat, activation) for each channel that it writes."""
-    request = compile_config(config, threads=threads, precision=precision, profile=True).create_infer_request()
-    image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)).numpy()
-    spent: dict[str, list[float]] = {}
-    for _ in range(REPEATS):
-        request.infer([image])
-        for node in request.profiling_info:
-            spent.setdefault(node.node_name, []).append(1000 * node.real_time.total_seconds())
-    spent = {name: statistics.median(times) for name, times in spent.items()}
-
-    def milliseconds(module: str) -> float:
-        inside = (f"__module.model.{module}/", f"__module.model.{module}.")
-        return sum(ms for name, ms in spent.items() if name.startswith(inside))
-
-    per_pair, per_width = {}, {}
-    for wire in wires(config):
-        width_in = 1 if wire.kind == DEPTHWISE else sum(config.width(group) for group in wire.reads)
-        width = config.width(wire.writes)
-        per_pair[wire_key(wire)] = milliseconds(wire.layer) / (width * width_in)
-        if wire.kind == CONV_IBN:
-            whole = milliseconds(wire.layer.rpartition(".")[0])
-            per_width[wire_key(wire)] = (whole - milliseconds(wire.layer)) / width
-        elif wire.kind != LINEAR:
-            per_width[wire_key(wire)] = milliseconds(wire.norm) / width if wire.norm else 0.0
-    return LinearCost(per_pair, per_width)
-
-
-def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> list[MODNetConfig]:
+def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8,
+                round_branches_to: int | None = None) -> list[MODNetConfig]:
     """The networks that the search passes for one cost, from the dense one to the smallest."""
-    search = Search(dense, round_to=round_to)
+    search = Search(dense, round_to=round_to, round_branches_to=round_branches_to)
     path = [search.config()]
     while search.step([(cost, 1.0)]):
         path.append(search.config())
     return path
 
 
+def channel_costs(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> dict[str, float]:
+    """Microseconds that a channel of each group costs: what one step of the search saves, over its channels."""
+    search = Search(dense, round_to=round_to)
+    steps = {leader: width - search.narrower(leader) for leader, width in search.widths.items()}
+    return {leader: 1000 * search.saving(leader, cost) / step for leader, step in steps.items() if step}
+
+
 def fit_machine(dense: MODNetConfig, target: float, *, threads: int = 2, precision: str = "fp32",
-                round_to: int = 8) -> tuple[MODNetConfig, float]:
+                calib_dir: Path | None = None, round_to: int = 8, round_branches_to: int | None = None) -> Fitted:
     """Fit the widths to `target` milliseconds as `fit_latency` does, by what this machine measures.
 
-    Raises `ValueError` as it does.
+    Raises `FileNotFoundError` for a missing `calib_dir`, and `ValueError` as `fit_latency` does.
     """
-    options = {"threads": threads, "precision": precision}
-    return fit_latency(dense, target, round_to=round_to, cost=profile_cost(dense, **options),
-                       measure=functools.partial(measure_ms, **options))
+    check_precision(precision, calib_dir)
+    pictures = calibration_pictures(calib_dir, most=CALIBRATED) if precision == "int8" else ()
+    machine = Machine(threads, precision, pictures)
+    cost = profile_cost(dense, machine)
+    config, found = fit_latency(dense, target, round_to=round_to, round_branches_to=round_branches_to, cost=cost,
+                                measure=functools.partial(measure_ms, machine=machine))
+    return Fitted(config, found, channel_costs(dense, cost, round_to=round_to))
 
 
-def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8, cost: LinearCost,
+def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8,
+                round_branches_to: int | None = None, cost: LinearCost,
                 measure: Callable[[MODNetConfig], float]) -> tuple[MODNetConfig, float]:
     """The widths on the search's path that `measure` finds under `target` milliseconds, by at most 5 %, and their
     milliseconds.
@@ -116,7 +79,7 @@ def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8, cost: 
     Raises `ValueError` for a target over the dense network's time or under the smallest one's, and where the machine is
     too noisy to come that near.
     """
-    path = search_path(dense, cost, round_to=round_to)
+    path = search_path(dense, cost, round_to=round_to, round_branches_to=round_branches_to)
     slow, fast, best = 0, len(path) - 1, None
     slowest, fastest = measure(path[slow]), measure(path[fast])
     if not fastest <= target <= slowest:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from src.pruning.budget import Budget, check_over_zero
 from src.pruning.choice import ByBudget, ByLatency, ByRatio, BySearch, Choice
@@ -28,12 +29,14 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2, help="for --target-latency (default: %(default)s)")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="of the computation, for --target-latency (default: %(default)s)")
+    parser.add_argument("--calib-dir", type=Path, help="pictures that int8 takes its ranges from, for --precision int8")
     parser.add_argument("--search", action="store_true", help="meet the target by a width of its own for each channel "
                         "group, where least is lost for what is saved; rule tied")
     parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
                         "%(default)s)")
-    parser.add_argument("--round-branches-to", type=int, metavar="N", help="--search: the same for the branches alone; 16 "
-                        "fills the vectors of a CPU with AVX-512, where 8 channels take as long (default: --round-to)")
+    parser.add_argument("--round-branches-to", type=int, metavar="N", help="--search and --target-latency: the same for "
+                        "the branches alone; 16 fills the vectors of a CPU with AVX-512, where 8 channels take nearly as "
+                        "long (default: --round-to; --target-latency: what fills a vector of this machine)")
 
 
 def make_choice(args: argparse.Namespace) -> Choice:
@@ -50,12 +53,15 @@ def make_choice(args: argparse.Namespace) -> Choice:
         raise ValueError("a target is met over the whole network: leave --scope out")
     if args.search and not (timed or counted):
         raise ValueError("--search needs --target-params or --target-macs")
-    if args.round_branches_to is not None and (timed or not args.search):
-        raise ValueError("--round-branches-to goes with --search")
+    if args.round_branches_to is not None and not (timed or args.search):
+        raise ValueError("--round-branches-to goes with --search and --target-latency")
+    if not timed and args.calib_dir:
+        raise ValueError("--calib-dir is for --target-latency with --precision int8")
     if (timed or args.search) and args.rule == "paper":
         raise ValueError("a search goes with --rule tied: rule paper ties widths by formulas")
     if timed:
-        return ByLatency(args.target_latency, args.threads, args.precision, args.round_to)
+        return ByLatency(args.target_latency, args.threads, args.precision, args.round_to, args.calib_dir,
+                         args.round_branches_to)
     if args.search:
         return BySearch(budget, args.round_to, args.round_branches_to)
     if counted:

@@ -43,6 +43,14 @@ def pruning_table(dense: MODNetConfig, pruned: MODNetConfig, before: Complexity,
     return "\n".join(lines) + "\n"
 
 
+def channel_table(costs: dict[str, float], threads: int, precision: str) -> str:
+    """Make a Markdown table of what a channel of each dense group costs in microseconds, dearest first."""
+    lines = [f"Time of one channel, 512x512, {precision}, threads: {threads}, by OpenVINO's own clock:", "",
+             "| channel group | microseconds a channel |", "|---|---:|"]
+    lines += [f"| {group} | {costs[group]:.1f} |" for group in sorted(costs, key=costs.__getitem__, reverse=True)]
+    return "\n".join(lines) + "\n"
+
+
 def draw_widths(dense: MODNetConfig, pruned: MODNetConfig, path: Path) -> None:
     """Write a PNG: for each channel group a grey bar of its width before, a coloured one of its width after."""
     from matplotlib.figure import Figure

@@ -18,12 +18,12 @@ from src.runtime.network import (
     InputKind,
     check_device,
     check_matte,
-    default_model,
     import_openvino,
     input_kind,
     last_line,
     read_network,
     shared_core,
+    shipped_model,
 )
 from src.runtime.requests import RequestPool
 from src.script import NetworkError
@@ -90,7 +90,7 @@ class Matting:
     def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
                  threads: int | None = None, hint: str = "latency", cache_dir: Path | None = None,
                  ref_size: int | None = None) -> None:
-        core, path = shared_core(), Path(model_path) if model_path else default_model()
+        core, path = shared_core(), Path(model_path) if model_path else shipped_model()
         self.path, self._read = path, functools.partial(read_network, core, path)
         network = self._read()
         takes = input_kind(network, path)

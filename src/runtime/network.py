@@ -25,15 +25,23 @@ REF_SIZES = range(STRIDE, 2049)
 # By how much quantisation and rounding may leave [0, 1].
 _SLACK = 0.5
 _FLOATS = ("f16", "f32", "f64")
-SHIPPED = tuple(ROOT / "pretrained" / f"pruned_modnet_{precision}.xml" for precision in ("int8", "fp16"))
+# The IRs of each network that ships, the one that is taken first in front; the first network is the default.
+SHIPPED = {name: tuple(ROOT / "pretrained" / f"{stem}_{precision}.xml" for precision in ("int8", "fp16"))
+           for name, stem in (("quality", "pruned_modnet"), ("fast", "pruned_modnet_fast"))}
 
 
-def default_model() -> Path:
-    """Return the IR that this repository ships. Raises `FileNotFoundError` if there is none."""
-    for path in SHIPPED:
+def shipped_model(name: str | None = None) -> Path:
+    """Return the IR that this repository ships under a name of `SHIPPED`, by default its first.
+
+    Raises `ValueError` for another name, and `FileNotFoundError` if the files are not there.
+    """
+    name = next(iter(SHIPPED)) if name is None else name
+    if name not in SHIPPED:
+        raise ValueError(f"model is {shown(name)}, allowed are {', '.join(SHIPPED)}")
+    for path in SHIPPED[name]:
         if path.is_file():
             return path
-    raise FileNotFoundError(f"no OpenVINO model at {' or '.join(map(str, SHIPPED))}: give --model-path, "
+    raise FileNotFoundError(f"no OpenVINO model at {' or '.join(map(str, SHIPPED[name]))}: give --model-path, "
                             "a file that convert_openvino.py wrote")
 
 

@@ -1,20 +1,39 @@
 """Milliseconds of layers, and targets met with a clock that is known."""
+import numpy as np
 import pytest
 
 from src.models.channels import CONV_IBN, wires
 from src.models.costs import LinearCost, linear_macs, macs, wire_key
-from src.pruning.latency_cost import fit_latency, profile_cost, search_path
+from src.pruning.latency_cost import channel_costs, fit_latency, fit_machine, search_path
+from src.pruning.machine_cost import Machine, profile_cost
 
 
-def test_every_layer_of_the_deployed_network_is_found_in_the_profile(tiny_model):
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_layer_of_the_deployed_network_is_found_in_the_profile(tiny_model, precision):
     pytest.importorskip("openvino")
-    cost = profile_cost(tiny_model.config, threads=1)
+    if precision == "int8":
+        pytest.importorskip("nncf")
+    pictures = [np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)]
+    cost = profile_cost(tiny_model.config, Machine(1, precision, pictures))
     heads = {"lr_branch.conv_lr.layers.0", "hr_branch.conv_hr.0.layers.0", "hr_branch.conv_hr.1.layers.0"}
     for wire in wires(tiny_model.config):
         # The linear layers of so small an SE block are quicker than the clock ticks.
         if ".se_block." not in wire.layer:
             assert (cost.per_pair[wire_key(wire)] > 0) == (wire.layer not in heads), wire.layer
-    assert any(cost.per_width[wire_key(wire)] > 0 for wire in wires(tiny_model.config) if wire.kind == CONV_IBN)
+        if wire.kind == CONV_IBN and wire.layer not in heads:
+            assert cost.per_width[wire_key(wire)] > 0, wire.layer
+
+
+def test_a_channel_costs_what_the_layers_that_it_touches_save_without_it(tiny_model):
+    config, cost = tiny_model.config, linear_macs()
+    found = channel_costs(config, cost, round_to=4)
+    narrower = config.with_widths({"hr.2x.b": 4})
+    assert found["hr.2x.b"] == pytest.approx(1000 * (macs(config) - macs(narrower)) / 4)
+
+
+def test_a_search_in_int8_without_pictures_is_refused(tiny_model):
+    with pytest.raises(ValueError, match="precision int8 needs calibration pictures: give --calib-dir"):
+        fit_machine(tiny_model.config, 5, precision="int8")
 
 
 def test_the_path_falls_from_dense_to_smallest(tiny_model):

@@ -1,0 +1,41 @@
+"""The options that say which network runs, on what and at which size. No torch here."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from src.media.preprocess import REF_SIZE
+from src.models.config import STRIDE
+from src.runtime.network import SHIPPED, shipped_model
+
+REF_SIZES = range(256, 1025, STRIDE)
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `network_settings` reads."""
+    parser.add_argument("--model-path", type=Path, help="IR that convert_openvino.py wrote (default: what --model says)")
+    parser.add_argument("--model", metavar="NAME", help=f"one of the networks that ship: {', '.join(SHIPPED)} (default: "
+                        f"{next(iter(SHIPPED))})")
+    parser.add_argument("--ref-size", type=int, metavar="PIXELS", help="what the short side of a picture becomes for the "
+                        f"network, a multiple of {STRIDE} from {REF_SIZES[0]} to {REF_SIZES[-1]}: smaller is quicker, "
+                        f"larger sees finer hair (default: what the IR says, {REF_SIZE})")
+    parser.add_argument("--device", default="CPU", help="CPU, GPU, AUTO, ... (default: %(default)s)")
+    parser.add_argument("--cache-dir", type=Path, help="keep the compiled network here (default: compile at each start)")
+    parser.add_argument("--fast", action="store_true",
+                        help="let the device compute in bf16 or fp16, quicker and less exact (default: float32)")
+
+
+def network_settings(args: argparse.Namespace) -> dict[str, object]:
+    """Return what `Matting` takes, as the options say.
+
+    Raises `ValueError` for a name that no network has, a size out of range or two networks at once, and `FileNotFoundError`
+    for a network that this copy of the repository has not.
+    """
+    if args.model is not None and args.model_path is not None:
+        raise ValueError(f"--model {args.model} goes without --model-path: each names a network")
+    if args.ref_size is not None and args.ref_size not in REF_SIZES:
+        raise ValueError(f"--ref-size is {args.ref_size}, allowed are multiples of {STRIDE} from {REF_SIZES[0]} to "
+                         f"{REF_SIZES[-1]}")
+    path = args.model_path if args.model is None else shipped_model(args.model)
+    return {"model_path": path, "device": args.device, "exact": not args.fast, "cache_dir": args.cache_dir,
+            "ref_size": args.ref_size}
