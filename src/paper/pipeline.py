@@ -17,7 +17,7 @@ from src.paper.stages import deploy_step, evaluate_step, prune_step, retrain_ste
 from src.pruning.budget import Budget
 from src.pruning.choice import ByRatio, BySearch, Choice, pruned_stem
 from src.results import beside
-from src.runtime.network import default_model
+from src.runtime.network import shipped_model
 from src.script import ROOT, provenance
 from src.training.recipe import Recipe
 
@@ -86,7 +86,7 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
                  "shipped": SHIPPED}
     results = {name: evaluate_step(steps, name, path, data_dir, limit) for name, path in evaluated.items()}
     models = {name: deploy_step(steps, name, path) for name, path in networks.items()}
-    latency = latency_step(steps, models | {"shipped_int8": default_model()}, threads)
+    latency = latency_step(steps, models | {"shipped_int8": shipped_model()}, threads)
     picture = output_dir / "compare.png"
     steps.run("compare", lambda: draw_comparison(networks, data_dir, picture), inputs=[*networks.values(), data_dir],
               outputs=[picture])

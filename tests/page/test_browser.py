@@ -18,7 +18,7 @@ import pytest
 from src.media.compositing import to_uint8
 from src.media.picture_reader import read_alpha, read_image
 from src.runtime.matting import Matting
-from src.runtime.network import default_model
+from src.runtime.network import shipped_model
 from tests.conftest import ROOT
 
 pytest.importorskip("openvino")
@@ -129,7 +129,7 @@ def open_window(page: Page, tmp_path: Path) -> Iterator[Callable[[], Window]]:
 @pytest.fixture(scope="module")
 def alpha_of() -> Callable[[Path], np.ndarray]:
     """What the Python API says of a picture, uint8."""
-    matting = Matting(default_model())
+    matting = Matting(shipped_model())
     return lambda path: to_uint8(matting.alpha(read_image(path)))
 
 
