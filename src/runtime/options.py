@@ -4,8 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from src.media.preprocess import REF_SIZE
-from src.models.config import STRIDE
+from src.media.preprocess import REF_SIZE, STRIDE
 from src.runtime.network import SHIPPED, shipped_model
 
 REF_SIZES = range(256, 1025, STRIDE)
