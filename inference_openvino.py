@@ -28,6 +28,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from src.command_line import Parser
 from src.console import complain
 from src.files import check_writable
 from src.media.backdrop import parse_backdrop
@@ -93,7 +94,7 @@ def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_network_options(parser)
     parser.add_argument("--image-path", nargs="+", default=["data/img.jpg"], metavar="PATH",
                         help="pictures, videos, folders, quoted patterns ('a/*.jpg') of both, or - for one picture "

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 
 from src.checkpoint import load_model, save_model
+from src.command_line import Parser
 from src.complexity import complexity
 from src.files import check_writable, write_text
 from src.models.config import MODNetConfig
@@ -95,7 +96,7 @@ def parse_bool(text: str) -> bool:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", "--ckpt_path", type=Path, required=True, help="checkpoint to prune")
     parser.add_argument("--prune-info", "--prune_info", type=Path,
                         help="pruning JSON of the checkpoint (default: the one beside it, if any)")

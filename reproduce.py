@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 from src.checkpoint import torch_device
+from src.command_line import Parser, told_by_flags
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
 from src.paper.pipeline import reproduce
@@ -41,7 +42,7 @@ def data_set(text: str, output_dir: Path) -> tuple[Path, bool]:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--table", choices=tuple(EPOCHS), default="pipeline", help="the whole pipeline with the paper's "
                         "first two tables, or its third (default: %(default)s)")
     parser.add_argument("--ckpt-path", type=Path, default=ROOT / "pretrained" / "our_modnet.ckpt",
@@ -80,9 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
-    recipe = Recipe(epochs=args.epoch, batch_size=args.batch_size, lr=args.lr, optimizer="adamw", schedule="onecycle",
-                    steps_per_epoch=args.steps_per_epoch, input_size=args.input_size, precision=args.precision,
-                    seed=args.seed)
+    with told_by_flags({"epochs": "--epoch", "batch-size": "--batch-size", "lr": "--lr"}):
+        recipe = Recipe(epochs=args.epoch, batch_size=args.batch_size, lr=args.lr, optimizer="adamw", schedule="onecycle",
+                        steps_per_epoch=args.steps_per_epoch, input_size=args.input_size, precision=args.precision,
+                        seed=args.seed)
     data_dir, generated = data_set(args.data_dir, args.output_dir)
     common = {"output_dir": args.output_dir, "ratio": args.ratio, "threshold": args.threshold, "recipe": recipe,
               "generated": generated, "workers": args.workers, "device": torch_device(args.device), "limit": args.limit}

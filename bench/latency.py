@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 
+from src.command_line import Parser
 from src.deploy.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
 from src.files import check_writable, write_json, write_text
 from src.media.backdrop import parse_backdrop
@@ -307,7 +308,7 @@ def print_profile(path: Path, threads: int) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, default=ROOT / "pretrained" / "our_modnet.ckpt", help="dense checkpoint")
     parser.add_argument("--pruned-ckpt", type=Path, help="our pruned checkpoint (default: made by the search)")
     parser.add_argument("--fp16-xml", type=Path, help="its IR with fp16 weights (default: converted)")

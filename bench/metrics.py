@@ -6,7 +6,6 @@ writes `result/metrics_check.md` and `.json`: the mean of each, and the largest 
 """
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import numpy as np
 from scipy import ndimage
 
+from src.command_line import Parser
 from src.data.layouts import find_pairs, read_pair
 from src.data.samples import make_trimap
 from src.evaluation.metrics import METRICS
@@ -84,7 +84,7 @@ def table(rows: list[dict]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, default=Path("pretrained/our_modnet.ckpt"), help="default: %(default)s")
     parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
     parser.add_argument("--limit", type=int, default=5, help="images of val (default: %(default)s)")

@@ -24,6 +24,7 @@ from rivals import published_state, torch_pruned
 from torch.utils.data import default_collate
 
 from src.checkpoint import load_model
+from src.command_line import Parser
 from src.complexity import count_macs, count_params
 from src.console import progress_bar
 from src.data.samples import MattingDataset, find_pairs, read_pair
@@ -230,7 +231,7 @@ def draw(lines: list[dict], path: Path) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, default=Path("pretrained/our_modnet.ckpt"), help="default: %(default)s")
     parser.add_argument("--data-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
     parser.add_argument("--sizes", type=float, nargs="+", default=[3.66e9, 8e9, 5.5e9, 2.5e9], metavar="MACS",

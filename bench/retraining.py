@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
+from src.command_line import Parser
 from src.data.sources import Sources, as_sources, parse_source
 from src.files import check_writable, write_atomically, write_json, write_text
 from src.models.prune_info import read_prune_info
@@ -142,7 +143,7 @@ def draw(lines: Sequence[Mapping], path: Path) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--model-path", type=Path, required=True, help="the pruned network, its pruning JSON beside it")
     parser.add_argument("--data-dir", nargs="+", default=["data/generated"], metavar="FOLDER[=WEIGHT]",
                         help="as the trainer's (default: data/generated)")

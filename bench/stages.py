@@ -31,7 +31,6 @@ before the first stage starts.
 """
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
 import io
@@ -47,6 +46,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from src import average, trainer
+from src.command_line import Parser
 from src.files import write_json
 from src.script import run_script
 from src.training.options import make_recipe, parse_train_args
@@ -226,7 +226,7 @@ def status(stages: Sequence[Stage], record: Record) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("list", type=Path, help="TOML or JSON")
     parser.add_argument("--status", action="store_true", help="say what is done, and train nothing")
     args = parser.parse_args(argv)

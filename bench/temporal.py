@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT)]
 import cv2
 import numpy as np
 
+from src.command_line import Parser
 from src.data.portraits.generate import compose, portrait_layers
 from src.evaluation.metrics import dtssd, mse
 from src.files import check_output, write_json
@@ -80,7 +81,7 @@ def on_video(matting: Matting, path: Path, count: int) -> dict[str, dict[str, fl
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--model-path", type=Path, help="IR (default: the one that is shipped)")
     parser.add_argument("--video", type=Path, help="a video without ground truth (default: none)")
     parser.add_argument("--frames", type=int, default=48, help="of each video (default: %(default)s)")

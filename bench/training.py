@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as TF
 
 from src.checkpoint import load_model, torch_device
+from src.command_line import Parser
 from src.data.batches import Batches, make_loader
 from src.data.layouts import find_pairs, read_pair
 from src.data.portraits.generate import generate_data_set
@@ -171,7 +172,7 @@ def table(results: dict[str, dict[str, dict]]) -> str:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--data-dir", type=Path, help="data set (default: generated portraits)")
     parser.add_argument("--images", type=int, default=32, help="portraits to generate (default: %(default)s)")
     parser.add_argument("--height", type=int, default=1200, help="of a generated portrait (default: %(default)s)")

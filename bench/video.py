@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT)]
 
 import numpy as np
 
+from src.command_line import Parser
 from src.files import check_output, write_json
 from src.media.backdrop import parse_backdrop
 from src.media.video_item import Frame, Sound, VideoInfo
@@ -148,7 +149,7 @@ def memory(lengths: list[int], save: list[str]) -> dict:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--model-path", type=Path, help="IR (default: the one that is shipped)")
     parser.add_argument("--video", type=Path, help="video to run")
     parser.add_argument("--frames", type=int, default=120, help="of the video, for one turn (default: %(default)s)")

@@ -21,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np
 
+from src.command_line import Parser
 from src.console import messages_held
 from src.deploy.embedded_input import embed_input
 from src.deploy.instruction_set import CHOICES, chosen, lanes
@@ -174,7 +175,7 @@ def check_conversion(output_path: Path, precision: str, calibration: Sequence[np
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--onnx-path", type=Path, required=True, help="file that export_onnx.py wrote")
     parser.add_argument("--output-path", type=Path,
                         help="X.xml, or a folder for the ONNX file's name (default: beside the ONNX file)")

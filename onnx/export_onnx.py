@@ -23,6 +23,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import load_model
+from src.command_line import Parser
 from src.deploy.graph import MatteOnly, deploy
 from src.files import check_output, keep_inputs, moved_into_place
 from src.models.config import STRIDE
@@ -115,7 +116,7 @@ def check_export(output_path: Path, opset: int, static_size: tuple[int, int] | N
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, required=True, help="checkpoint to export")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
     parser.add_argument("--output-path", type=Path, help="file to write (default: the checkpoint's name with .onnx)")

@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import find_prune_info, load_model, save_model
+from src.command_line import Parser
 from src.files import check_output
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -63,7 +64,7 @@ def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_pa
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, required=True, nargs="+", metavar="PATH",
                         help="checkpoints of one network, the JSON of each beside it")
     parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="of each in the mean (default: all the same)")

@@ -1,6 +1,7 @@
 """The only place that reads and writes networks: wrappers and names of others, strict loading, sound weights."""
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def sibling_json(ckpt_path: Path) -> Path:
 def find_prune_info(ckpt_path: Path, prune_info: Path | None) -> dict | None:
     """Return the pruning JSON given, or the sibling of the checkpoint, or `None` for a dense network."""
     sibling = sibling_json(ckpt_path)
-    if prune_info is None and not sibling.is_file():
+    if prune_info is None and not os.path.lexists(sibling):
         return None
     return read_prune_info(Path(prune_info or sibling))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from src.checkpoint import torch_device
+from src.command_line import Parser
 from src.data.sources import HALVES, Source, Sources, pairs_by_set
 from src.evaluation.evaluate import DEFAULT_METRICS, UNKNOWN, errors_of, summarise_sets, with_uncertainty
 from src.evaluation.metrics import METRICS
@@ -80,7 +81,7 @@ def is_table(results: dict[str, dict]) -> bool:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, required=True, nargs="+", metavar="PATH",
                         help="checkpoints to evaluate, or OpenVINO and ONNX models (.xml, .onnx)")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON of the only checkpoint (default: the one beside each, "

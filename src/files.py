@@ -159,5 +159,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON, in one move."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write `value` as indented JSON, in one move. Raises `ValueError` naming the file for numbers that are not finite."""
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is not written: {error}") from None
+    write_text(path, text + "\n")

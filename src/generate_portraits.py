@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
+from src.command_line import Parser
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
 from src.script import run_script
@@ -20,7 +21,7 @@ from src.script import run_script
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("data/generated"), help="default: %(default)s")
     parser.add_argument("--train", type=int, default=48, help="portraits to train on (default: %(default)s)")
     parser.add_argument("--val", type=int, default=8, help="portraits to evaluate on (default: %(default)s)")

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from src.checkpoint import load_model, torch_device
+from src.command_line import Parser
 from src.evaluation.predict import predict_alpha
 from src.files import check_writable
 from src.media.backdrop import parse_backdrop
@@ -44,7 +45,7 @@ def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--ckpt-path", type=Path, required=True, help="checkpoint of the network")
     parser.add_argument("--prune-info", type=Path, help="pruning JSON (default: the one beside the checkpoint, if any)")
     parser.add_argument("--input", type=Path, nargs="+", default=[Path("data/img.jpg")], metavar="PATH",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import pickletools
 import re
@@ -15,6 +16,7 @@ import torch
 
 from src.console import shown
 from src.files import write_atomically
+from src.records import Real, Whole, check_shape
 
 # What the pickle of a state dict of plain tensors names; `torch.load` would also build huge arrays and other tensors.
 _PLAIN = re.compile(
@@ -151,6 +153,31 @@ def check_tensor(value: object, name: object) -> torch.Tensor:
         kind = "quantised" if value.is_quantized else "nested" if value.is_nested else f"{value.layout}, {value.device}"
         raise ValueError(f"{shown(name)} is a tensor of another kind ({kind}), expected plain numbers")
     return value
+
+
+def check_structure(value: object, expected: object, name: str) -> None:
+    """Raise `ValueError` with the first part of `value` whose kind is not that of the same part of `expected`: dicts of the
+    same keys, lists as long, tensors of the same shape, finite numbers, counts from 0."""
+    if isinstance(expected, torch.Tensor):
+        if check_tensor(value, name).shape != expected.shape:
+            raise ValueError(f"{name} is {tuple(value.shape)}, expected {tuple(expected.shape)}")
+        check_like(value, expected, name)
+    elif isinstance(expected, dict):
+        if not isinstance(value, dict) or set(value) != set(expected):
+            odd = [shown(key) for key in set(value) ^ set(expected)] if isinstance(value, dict) else [shown(value)]
+            raise ValueError(f"{name} does not fit: {', '.join(sorted(odd)[:3])}")
+        for key, part in expected.items():
+            check_structure(value[key], part, f"{name}.{key}")
+    elif isinstance(expected, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(expected):
+            raise ValueError(f"{name} is {shown(value)}, expected {len(expected)} parts")
+        for number, part in enumerate(expected):
+            check_structure(value[number], part, f"{name}[{number}]")
+    elif isinstance(expected, int | float) and not isinstance(expected, bool):
+        # What is from 0 at the start of a run stays so: rates, counts, decays.
+        check_shape(value, Whole() if isinstance(expected, int) else Real(0 if expected >= 0 else -math.inf), name)
+    elif type(value) is not type(expected):
+        raise ValueError(f"{name} is {shown(value)}, expected {'null' if expected is None else type(expected).__name__}")
 
 
 def check_like(value: torch.Tensor, expected: torch.Tensor, name: str) -> torch.Tensor:

@@ -176,5 +176,5 @@ def test_script_writes_a_set(tmp_path: Path) -> None:
 
 def test_bad_number_is_one_line_and_exit_2_and_writes_nothing(tmp_path: Path) -> None:
     done = run_cli("--output-dir", str(tmp_path / "set"), "--train", "0")
-    assert (done.returncode, done.stderr) == (2, "error: train is 0, allowed are whole numbers from 1\n")
+    assert (done.returncode, done.stderr) == (2, "error: train is 0, allowed are whole numbers from 1 to 100000\n")
     assert not (tmp_path / "set").exists()

@@ -75,7 +75,7 @@ def test_a_resumed_run_gives_the_losses_of_one_never_stopped(discs, tmp_path, mo
 def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_checkpoint(discs, tmp_path):
     train(*fresh(), discs, Recipe(epochs=1, input_size=64), stem=tmp_path / "a")
     before = (tmp_path / "a_best.ckpt").read_bytes()
-    with pytest.raises(ValueError, match=r"loss is (nan|inf).*\d\.png.*a smaller --lr"):
+    with pytest.raises(ValueError, match=r"loss is (nan|inf).*\d\.png.*a smaller learning rate"):
         train(*fresh(), discs, Recipe(epochs=3, lr=1e30, input_size=64), stem=tmp_path / "a")
     assert (tmp_path / "a_best.ckpt").read_bytes() == before
 

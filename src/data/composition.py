@@ -1,6 +1,7 @@
 """Put foregrounds on other backgrounds, with the colour of the old background taken out of them."""
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,12 +41,11 @@ def cached_colours(paths: tuple[Path, Path], image: np.ndarray, alpha: np.ndarra
     time."""
     path = cache_dir / f"{file_key(paths, alpha.shape)}.npy"
     expected = int(((alpha > 0) & (alpha < 255)).sum())
-    try:
-        colours = np.load(path)
-        if colours.shape == (expected, 3) and colours.dtype == np.uint8:
-            return colours
-    except (OSError, ValueError, EOFError):
-        pass
+    with contextlib.suppress(Exception):  # of a damaged file numpy raises nearly anything; it is made anew
+        # Mapped, so that a header that claims more than the file holds allocates nothing.
+        colours = np.load(path, mmap_mode="r") if path.is_file() else None
+        if isinstance(colours, np.ndarray) and colours.shape == (expected, 3) and colours.dtype == np.uint8:
+            return np.array(colours)
     colours = foreground_colours(image, alpha)
     write_atomically(path, lambda to: np.save(to, colours))
     return colours

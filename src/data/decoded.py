@@ -1,7 +1,6 @@
 """Decoded training pictures in one file that all loading processes map into memory and share."""
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from src.files import moved_into_place, write_json
+from src.records import Whole, read_json
+
+# Where a sample begins, its height and width, and how many colours follow, -1 for none; `written` is the time of the pack.
+INDEX = {"bytes": Whole(), "written": Whole(0, 2 ** 63), "samples": [[Whole(-1)]]}
 
 
 class Sample(NamedTuple):
@@ -30,16 +33,22 @@ def write_pack(path: Path, samples: Iterable[Sample]) -> None:
             for part in sample:
                 if part is not None:
                     offset += file.write(np.ascontiguousarray(part).data)
-    write_json(path.with_suffix(".json"), {"bytes": offset, "samples": index})
+    write_json(path.with_suffix(".json"), {"bytes": offset, "written": path.stat().st_mtime_ns, "samples": index})
 
 
 class Pack:
     """Samples of a file of `write_pack` by their number. Raises `OSError` or `ValueError` if it is not whole."""
 
     def __init__(self, path: Path) -> None:
-        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if path.stat().st_size != said["bytes"]:
-            raise ValueError(f"{path} is not whole")
+        if not path.is_file():
+            raise FileNotFoundError(f"no pack at {path}")
+        said, end = read_json(path.with_suffix(".json"), INDEX), 0
+        for row in said["samples"]:
+            if len(row) != 4 or row[0] != end or min(row[1:3]) < 1:
+                raise ValueError(f"{path} does not fit its index")
+            end += 4 * row[1] * row[2] + 3 * max(0, row[3])
+        if not path.stat().st_size == said["bytes"] == end or path.stat().st_mtime_ns != said["written"]:
+            raise ValueError(f"{path} is not whole, or has changed")
         self.path, self.index = path, said["samples"]
         self._data: np.ndarray | None = None
 

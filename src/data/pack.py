@@ -17,6 +17,7 @@ from pathlib import Path
 # Not its own folder, whose files would be found before installed packages.
 sys.path[:1] = [str(Path(__file__).resolve().parent.parent.parent)]
 
+from src.command_line import Parser
 from src.console import say
 from src.data.layouts import Pair, check_pairs, find_pairs
 from src.data.shards import shard_names, write_shards
@@ -56,7 +57,7 @@ def pack(data: Sources, pattern: str, *, semantic_only: Sources = (), split: str
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--data-dir", nargs="+", required=True, metavar="FOLDER[=WEIGHT]", help="data sets; the weight is "
                         "how many times a set is written, fractions too")
     parser.add_argument("--semantic-only-dir", nargs="+", default=[], metavar="FOLDER[=WEIGHT]",

@@ -101,8 +101,11 @@ class MattingDataset(Dataset):
         name = file_key(files, (self.crops.largest, self.mattes if self.backgrounds is not None else 0))
         path = self.cache_dir / f"{name}.pack"
         try:
-            return Pack(path)
-        except (OSError, ValueError, KeyError):
+            pack = Pack(path)
+            if [row[3] < 0 for row in pack.index] != [not self._wants_colours(index) for index in range(len(self))]:
+                raise ValueError(f"{path} is of other pictures")
+            return pack
+        except (OSError, ValueError):
             indices = progress_bar(range(len(self)), desc="decoding", leave=False)
             write_pack(path, (self._decode(index) for index in indices))
             return Pack(path)
@@ -125,8 +128,11 @@ class MattingDataset(Dataset):
         if pair.alpha is not None:
             check_somebody(pair, alpha)
         image, alpha = self.crops.shrink(image, alpha)
-        wanted = self.backgrounds is not None and index < self.mattes
+        wanted = self._wants_colours(index)
         return Sample(image, alpha, cached_colours(pair, image, alpha, self.cache_dir) if wanted else None)
+
+    def _wants_colours(self, index: int) -> bool:
+        return self.backgrounds is not None and index < self.mattes
 
     def _other(self, index: int, rng: np.random.Generator) -> Sample:
         """Choose another pair with a matte, by chance."""

@@ -1,15 +1,21 @@
 """The pruning JSON, with the published keys and ours, made from a config and read back. No torch here."""
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from src.console import shown
 from src.models.config import MAX_WIDTH, NUM_BLOCKS, MODNetConfig, hr_width, paper_config
+from src.records import Real, Table, Whole, check_shape, read_json
 
 PUBLISHED_KEYS = ("ratio", "threshold", "new_cfg", "new_expansion_cfg", "new_lr_channels", "new_hr_channels",
                   "new_f_channels")
+
+# What ours say besides, and the scripts that read them back rely on.
+OUR_KEYS = {"rule?": str, "scope?": str, "criterion?": str, "source?": (str, None), "weight_replace?": bool, "search?": bool,
+            "budget?": (None, {"params?": (None, Real(0)), "macs?": (None, Real(0))}), "latency?": (None, dict),
+            "counts?": {"before": Table(Whole()), "after": Table(Whole())}, "steps?": Whole(), "average?": [dict],
+            "training?": dict, "hr_channels?": Whole(1, MAX_WIDTH)}
 
 
 def to_prune_info(config: MODNetConfig, *, ratio: float = 0.0, threshold: float = 0.0, **extra: object) -> dict:
@@ -38,28 +44,23 @@ def _whole_numbers(info: Mapping, key: str, length: int) -> list[int]:
     good = isinstance(value, list) and len(value) == length and all(
         isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= MAX_WIDTH for v in value)
     if not good:
-        raise ValueError(f"{key} is {_short(value)}, expected {length} whole numbers from 1 to {MAX_WIDTH}")
+        raise ValueError(f"{key} is {shown(value)}, expected {length} whole numbers from 1 to {MAX_WIDTH}")
     return value
 
 
 def _flags(info: Mapping, key: str) -> list[bool] | None:
     value = info.get(key)
-    if value is not None and not (isinstance(value, list) and len(value) == NUM_BLOCKS
+    if key in info and not (isinstance(value, list) and len(value) == NUM_BLOCKS
                                   and all(isinstance(v, bool) for v in value)):
-        raise ValueError(f"{key} is {_short(value)}, expected {NUM_BLOCKS} times true or false")
+        raise ValueError(f"{key} is {shown(value)}, expected {NUM_BLOCKS} times true or false")
     return value
 
 
 def _number(info: Mapping, key: str) -> float:
     value = info[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
-        raise ValueError(f"{key} is {_short(value)}, expected a number from 0 to 1")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{key} is {shown(value)}, expected a number from 0 to 1")
     return float(value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def from_prune_info(info: Mapping) -> MODNetConfig:
@@ -68,10 +69,11 @@ def from_prune_info(info: Mapping) -> MODNetConfig:
     Raises `ValueError` with the key, its value and what is allowed.
     """
     if not isinstance(info, Mapping):
-        raise ValueError(f"a pruning JSON is an object, got {_short(info)}")
+        raise ValueError(f"a pruning JSON is an object, got {shown(info)}")
     missing = [key for key in PUBLISHED_KEYS if key not in info]
     if missing:
         raise ValueError(f"key {missing[0]!r} is missing; a pruning JSON has {', '.join(PUBLISHED_KEYS)}")
+    check_shape(dict(info), OUR_KEYS)
     ratio, _ = _number(info, "ratio"), _number(info, "threshold")
     new_cfg = _whole_numbers(info, "new_cfg", NUM_BLOCKS + 2)
     expansion = _whole_numbers(info, "new_expansion_cfg", NUM_BLOCKS)
@@ -91,13 +93,13 @@ def from_prune_info(info: Mapping) -> MODNetConfig:
 def _from_widths(info: Mapping) -> MODNetConfig:
     dense, widths = MODNetConfig(), info["widths"]
     if not isinstance(widths, dict) or set(widths) != set(dense.groups()):
-        odd = sorted(set(widths) ^ set(dense.groups())) if isinstance(widths, dict) else [_short(widths)]
+        odd = sorted(set(widths) ^ set(dense.groups())) if isinstance(widths, dict) else [shown(widths)]
         raise ValueError(f"widths must name each channel group once; missing or unknown: {', '.join(odd[:3])}")
     config = dense.with_widths(widths, residual=_flags(info, "residual"), expand=_flags(info, "expand"))
     said = to_prune_info(config)
-    for key in PUBLISHED_KEYS[2:]:
-        if said[key] != info[key]:
-            raise ValueError(f"{key} is {_short(info[key])}, but widths say {_short(said[key])}")
+    for key in (*PUBLISHED_KEYS[2:], "hr_channels"):
+        if said[key] != info.get(key, said[key]):
+            raise ValueError(f"{key} is {shown(info[key])}, but widths say {shown(said[key])}")
     return config
 
 
@@ -105,9 +107,9 @@ def read_prune_info(path: Path) -> dict:
     """Read the pruning JSON at `path`. Raises `FileNotFoundError`, or `ValueError` naming the file if it is none."""
     if not path.is_file():
         raise FileNotFoundError(f"no pruning JSON at {path}")
+    info = read_json(path)
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
         from_prune_info(info)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return info

@@ -16,6 +16,7 @@ from src.paper.resumable import Steps
 from src.paper.stages import deploy_step, evaluate_step, prune_step, retrain_step
 from src.pruning.budget import Budget
 from src.pruning.choice import ByRatio, BySearch, Choice, pruned_stem
+from src.records import Real, Table
 from src.results import beside
 from src.runtime.network import shipped_model
 from src.script import ROOT, provenance
@@ -64,7 +65,8 @@ def latency_step(steps: Steps, models: Mapping[str, Path], threads: int) -> dict
     devices = available_devices()
     return steps.run("latency", lambda: {device: measure_latency(models, device=device, threads=threads)
                                          for device in devices},
-                     inputs=[*models.values(), devices, threads], outputs=[])
+                     inputs=[*models.values(), devices, threads], outputs=[],
+                     shape=Table(Table({"q1": Real(0), "median": Real(0), "q3": Real(0), "cpu": Real(0)})))
 
 
 def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,

@@ -4,12 +4,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from src.files import keep_inputs, write_json
 from src.media.picture_formats import image_suffixes
+from src.records import Real, Table, checked, read_json
 from src.results import beside, sha256
 
 
@@ -25,6 +27,9 @@ def fingerprint(value: object) -> object:
     if isinstance(value, list | tuple):
         return [fingerprint(part) for part in value]
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
+STEPS = Table({"inputs": list, "result?": dict, "seconds?": Real(0), "begun?": bool, "begun_before?": bool})
 
 
 def duration(seconds: float) -> str:
@@ -43,16 +48,19 @@ class Steps:
         """`plan` names the steps in order, each with about how many seconds it takes: the progress lines say so."""
         self.folder, self._plan = folder, plan or {}
         self._path = folder / self.FILE
-        self._done: dict[str, dict] = json.loads(self._path.read_text()) if self._path.is_file() else {}
+        self._done: dict[str, dict] = read_json(self._path, STEPS) if os.path.lexists(self._path) else {}
 
     def run(self, name: str, work: Callable[[], dict | None], *, inputs: Sequence[object],
-            outputs: Sequence[Path]) -> dict:
-        """Call `work` unless it was done with the same inputs and its outputs are there; return its result either way."""
+            outputs: Sequence[Path], shape: object = dict) -> dict:
+        """Call `work` unless it was done with the same inputs and its outputs are there; return its result either way.
+
+        `shape` is what a result that is read back must be (`src.records`). Raises `ValueError` naming file and field else.
+        """
         marks = json.loads(json.dumps([fingerprint(value) for value in inputs]))
         entry = self._done.get(name, {})
         if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
             print(f"{self._said(name)}: already done", flush=True)
-            return entry["result"]
+            return checked(self._path, entry["result"], shape, f"{name}.result")
         given = [path for value in inputs if isinstance(value, Path) for path in beside(value)]
         keep_inputs(outputs, given)
         about = f", about {duration(self._plan[name])}" if name in self._plan else ""

@@ -14,6 +14,7 @@ from src.evaluation.report import write_report
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
 from src.pruning.choice import Choice
+from src.records import Real, Whole
 from src.results import check_run, origin
 from src.script import load_script
 from src.training.loop import train
@@ -21,6 +22,10 @@ from src.training.recipe import Recipe
 
 # More epochs than a run has: only its last is saved.
 ONLY_LAST = 10 ** 9
+
+# What a step says of a network.
+ERRORS = {"mse": Real(0), "mad": Real(0), "n": Whole(1), "params": Whole(1), "macs_train": Whole(1), "macs_deploy": Whole(1),
+          "bytes_fp32": Whole(1)}
 
 
 def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice) -> Path:
@@ -81,4 +86,4 @@ def evaluate_step(steps: Steps, name: str, ckpt_path: Path, data_dir: Path, limi
         return {"mse": result["mse"], "mad": result["mad"], "n": result["n"], **complexity(model)._asdict()}
 
     return steps.run(f"evaluate {name}", work, inputs=[ckpt_path, data_dir, limit],
-                     outputs=[steps.folder / f"{name}_eval.json"])
+                     outputs=[steps.folder / f"{name}_eval.json"], shape=ERRORS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from src.checkpoint import load_model, save_model
+from src.command_line import told_by_flags
 from src.models.config import MODNetConfig, is_ibn
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -71,5 +72,7 @@ def step_recipe(args: argparse.Namespace) -> Recipe:
     """Make the recipe by which each step is retrained. Raises `ValueError` for a number out of range."""
     if args.steps < 0:
         raise ValueError(f"steps is {args.steps}, allowed are whole numbers from 0")
-    return Recipe(epochs=args.step_epochs, batch_size=args.step_batch_size, lr=args.step_lr, optimizer="adamw",
-                  schedule="onecycle", input_size=args.step_input_size, seed=args.seed)
+    with told_by_flags({"epochs": "--step-epochs", "batch-size": "--step-batch-size", "lr": "--step-lr",
+                        "input-size": "--step-input-size", "seed": "--seed"}):
+        return Recipe(epochs=args.step_epochs, batch_size=args.step_batch_size, lr=args.step_lr, optimizer="adamw",
+                      schedule="onecycle", input_size=args.step_input_size, seed=args.seed)

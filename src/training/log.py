@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def write_log(log: list[dict], stem: Path) -> None:
     """Write `<stem>_log.jsonl` and `<stem>_curves.png`."""
-    write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row) + "\n" for row in log))
+    write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row, allow_nan=False) + "\n" for row in log))
     plot_log(log, Path(f"{stem}_curves.png"))
 
 
@@ -39,7 +40,7 @@ def plot_log(log: list[dict], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in log]
     for name in ("semantic", "detail", "matte"):
-        left.plot(epochs, [row[name] for row in log], marker=".", label=name)
+        left.plot(epochs, [row.get(name, math.nan) for row in log], marker=".", label=name)
     left.set(xlabel="epoch", ylabel="training loss (scaled)", yscale="log")
     left.legend()
     for name in ("val_mse", "val_mad", "val_semantic"):

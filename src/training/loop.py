@@ -1,6 +1,7 @@
 """Train a network over all epochs: run, validate, save and log each one."""
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -10,12 +11,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.checkpoint import save_model
+from src.console import note
 from src.data.batches import Batches
 from src.data.samples import CACHE_DIR
 from src.data.shards import ShardDataset
 from src.data.sources import Shards, Sources, as_sources, pairs_by_set, with_split
 from src.models.modnet import MODNet
 from src.results import source_of
+from src.script import NetworkError
 from src.training.distributed import rank
 from src.training.loading import load_training, make_batches, make_dataset
 from src.training.log import open_tensorboard, write_log, write_scalars
@@ -48,11 +51,20 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
         f"{source.path}={source.weight:g}" for source in as_sources(data_dir)]
     state_path = Path(f"{stem}_resume.pt")
     sources, data = source_of(info.get("origin")), dataset.described()
-    log = restore(state_path, state, recipe, sources=sources, data=data) if resume else []
+    log = go_on(state_path, state, recipe, sources=sources, data=data) if resume else []
     if recipe.mode == "scratch-b" and rank() == 0:
         print(f"scratch-b: {recipe.epochs} epochs")
     if recipe.semantic_training and rank() == 0:
         print("detail and matte do not count: only the encoder and the low-resolution branch run")
+    best = Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
+    if log and rank() == 0:
+        # The state is the truth: what a kill kept from being written after it is written now.
+        due = is_saved(len(log), recipe, save_step) and not Path(f"{stem}_epoch{len(log) - 1}.ckpt").is_file()
+        if due or judged and not best.is_file():
+            save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem, save=due)
+        write_log(log, stem)
+        if judged and not best.is_file() and any(score in row for row in log for score in SCORES):
+            raise FileNotFoundError(f"{best} is gone, and {state_path} holds the last epoch alone: train without --resume")
     loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
     writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
     for epoch in range(len(log), recipe.epochs):
@@ -61,15 +73,34 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
         if rank() > 0:
             continue
         if judged and (last or (epoch + 1) % val_every == 0):
-            row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit, half=val_half)
+            try:
+                row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit,
+                                half=val_half)
+            except NetworkError as error:
+                raise ValueError(f"after epoch {epoch} {error}; the last good checkpoint is untouched; try a smaller "
+                                 "learning rate") from None
         save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem,
-                   save=last or (epoch + 1) % save_step == 0)
+                   save=is_saved(epoch + 1, recipe, save_step))
         save_train_state(state_path, state, recipe, log, sources=sources, data=data)
         write_log(log, stem)
         if writer is not None:
             write_scalars(writer, row)
         print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
-    return Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
+    return best
+
+
+def is_saved(epochs: int, recipe: Recipe, save_step: int) -> bool:
+    """Whether a checkpoint of its own is written after this many epochs."""
+    return epochs == recipe.epochs or epochs % save_step == 0
+
+
+def go_on(state_path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None, data: str | None) -> list[dict]:
+    """Put back the state of an interrupted run; its log so far. Where there is none, says so: the run starts afresh."""
+    if os.path.lexists(state_path):
+        return restore(state_path, state, recipe, sources=sources, data=data)
+    if rank() == 0:
+        note(f"nothing to resume: no {state_path}; the training starts afresh")
+    return []
 
 
 def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: Recipe, epoch: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from src.command_line import Parser, told_by_flags
 from src.data.samples import CACHE_DIR
 from src.data.shards import is_shards
 from src.data.sources import HALVES, Shards, Source, as_sources, parse_source
@@ -84,7 +85,8 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
     sizes = args.input_size[0] if len(args.input_size) == 1 else tuple(args.input_size)
     rough = args.semantic_only_dir
     folders["semantic_only_dir"] = rough if rough is None else rough[0] if len(rough) == 1 else tuple(rough)
-    return Recipe(**values | folders | pairs | {"epochs": args.epoch, "input_size": sizes})
+    with told_by_flags({"epochs": "--epoch"}):
+        return Recipe(**values | folders | pairs | {"epochs": args.epoch, "input_size": sizes})
 
 
 def parse_data(texts: list[str], *, strict: bool = False) -> Shards | list[Source]:
@@ -102,7 +104,7 @@ def parse_data(texts: list[str], *, strict: bool = False) -> Shards | list[Sourc
 
 def parse_train_args(description: str, argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line. Raises `ValueError` for data sets with a bad weight or given twice."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description)
     parser.add_argument("--model-path", type=Path, help="checkpoint to start from, its pruning JSON beside it")
     parser.add_argument("--backbone", help="start a dense network from an ImageNet encoder instead: a file, or `imagenet` "
                         "to let torchvision fetch one")

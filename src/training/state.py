@@ -10,7 +10,10 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from src.checkpoint import load_model, load_state, save_state
+from src.console import shown
 from src.models.modnet import MODNet
+from src.records import Real, Table, Whole, check_shape
+from src.state_file import check_structure
 from src.training.distillation import Output, Student
 from src.training.distributed import share
 from src.training.ema import Ema
@@ -95,28 +98,77 @@ def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[di
     save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log, "sources": sources, "data": data}, path)
 
 
+LOG = [{"epoch": Whole()}]
+
+
 def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None = None,
             data: str | None = None) -> list[dict]:
-    """Put back the state of an interrupted run; its log so far.
+    """Put back the state of an interrupted run; its log so far. Nothing is changed until all of it is seen to be sound.
 
-    Raises `ValueError` if it was another run: of another recipe, started from another checkpoint, or on other samples.
+    Raises `FileNotFoundError`, or `ValueError` naming the file if it was another run (of another recipe, started from
+    another checkpoint, or on other samples) or the file has been changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume: no {path}")
     saved = load_state(path)
     try:
-        for key, value in asdict(recipe).items():
-            # A field that an older state does not know had the effect of its default.
-            was = saved["recipe"].get(key, Recipe.__dataclass_fields__[key].default)
-            if was != value:
-                raise ValueError(f"{key.replace('_', '-')} was {was}, now it is {value}")
+        check_recipe(saved, recipe)
+        check_shape(saved, {"sources?": (None, [str]), "data?": (None, str)})
         if sources is not None and saved.get("sources") not in (None, sources):
             raise ValueError("it started from another checkpoint")
         if data is not None and saved.get("data") not in (None, data):
-            raise ValueError(f"it was trained on {saved['data']}, now there are {data}")
+            raise ValueError(f"it was trained on {shown(saved['data'], most=400)}, now there are {data}")
+    except ValueError as error:
+        raise ValueError(f"{path} is of another run: {error}") from None
+    try:
+        check_saved(saved, state, recipe)
         for name, part in state.parts().items():
             part.load_state_dict(saved[name])
-        state.step = saved["step"]
-        return saved["log"]
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is of another run: {str(error).splitlines()[0]}") from None
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or of another run: {str(error).splitlines()[0]}") from None
+    state.step = saved["step"]
+    return saved["log"]
+
+
+def check_recipe(saved: dict, recipe: Recipe) -> None:
+    """Raise `ValueError` with the first number of `recipe` that was another when the state was saved."""
+    was = check_shape(saved, {"recipe": dict})["recipe"]
+    for key, value in asdict(recipe).items():
+        # A field that an older state does not know had the effect of its default.
+        before = was.get(key, Recipe.__dataclass_fields__[key].default)
+        if isinstance(before, torch.Tensor) or before != value:
+            raise ValueError(f"{key.replace('_', '-')} was {shown(before)}, now it is {value}")
+
+
+def check_saved(saved: dict, state: TrainState, recipe: Recipe) -> None:
+    """Raise `ValueError` with the first part of a saved state that is not of the kind of the same part of `state`."""
+    check_shape(saved, {"step": Whole(), "log": LOG})
+    for number, row in enumerate(saved["log"]):
+        check_shape(row, Table(Real()), f"log[{number}]")
+        if row["epoch"] != number or number >= recipe.epochs:
+            raise ValueError(f"log[{number}] is of epoch {row['epoch']} of {recipe.epochs}")
+    for name, part in state.parts().items():
+        if name not in saved:
+            raise ValueError(f"{name} is missing")
+        if name != "optimizer":
+            check_structure(saved[name], part.state_dict(), name)
+    check_moments(saved["optimizer"], state.optimizer)
+
+
+# What each optimiser keeps of a parameter.
+MOMENTS = {torch.optim.SGD: {"momentum_buffer"}, torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}}
+
+
+def check_moments(saved: object, optimizer: torch.optim.Optimizer) -> None:
+    """Raise `ValueError` with the first part of an optimiser's saved state that does not fit its parameters."""
+    check_shape(saved, {"state": dict, "param_groups": list}, "optimizer")
+    check_structure(saved["param_groups"], optimizer.state_dict()["param_groups"], "optimizer.param_groups")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, moments in saved["state"].items():
+        name = f"optimizer.state.{shown(index)}"
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(parameters):
+            raise ValueError(f"{name} is of no parameter")
+        if not isinstance(moments, dict) or set(moments) != MOMENTS[type(optimizer)]:
+            raise ValueError(f"{name} is {shown(moments)}, expected {', '.join(sorted(MOMENTS[type(optimizer)]))}")
+        for key, value in moments.items():
+            check_structure(value, torch.zeros(()) if key == "step" else parameters[index].detach(), f"{name}.{key}")

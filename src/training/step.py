@@ -27,7 +27,7 @@ def check_finite(name: str, value: float, names: list[str]) -> None:
     """Raise `ValueError` with the file `names` of the batch if its loss or gradient is NaN or infinite."""
     if not math.isfinite(value):
         raise ValueError(f"the {name} is {value} in the batch of {', '.join(names)}; the last good checkpoint is "
-                         "untouched; try a smaller --lr")
+                         "untouched; try a smaller learning rate")
 
 
 def set_modes(model: MODNet, recipe: Recipe, step: int) -> None:

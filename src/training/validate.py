@@ -1,6 +1,7 @@
 """Validate a network in training on `val`."""
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -12,13 +13,15 @@ from src.data.sources import Sources, pairs_by_set
 from src.evaluation.evaluate import evaluate_pairs
 from src.media.preprocess import area_resize, to_input
 from src.models.modnet import MODNet
+from src.script import NetworkError
 from src.training.distillation import forward
 from src.training.losses import semantic_loss
 
 
 @torch.inference_mode()
 def semantic_error(model: MODNet, pairs: Sequence[Pair], title: str) -> float:
-    """Compute the mean squared error of the coarse semantics alone, for a network in eval mode."""
+    """Compute the mean squared error of the coarse semantics alone, for a network in eval mode. Raises `NetworkError`
+    if it is none."""
     device, errors = next(model.parameters()).device, []
     for pair in progress_bar(pairs, desc=title, leave=False):
         image, alpha = read_pair(pair)
@@ -26,7 +29,9 @@ def semantic_error(model: MODNet, pairs: Sequence[Pair], title: str) -> float:
         semantic, _, _ = forward(model, x, semantic_training=True)
         true_alpha = torch.from_numpy(area_resize(alpha, *x.shape[2:]))[None, None].to(device)
         errors.append(semantic_loss(semantic, true_alpha).item())
-    return statistics.fmean(errors)
+    if not math.isfinite(mean := statistics.fmean(errors)):
+        raise NetworkError("the network gives coarse semantics that are not finite")
+    return mean
 
 
 def validate(model: MODNet, data_dir: Sources, *, semantic_training: bool, limit: int | None,

@@ -15,8 +15,6 @@ from tests.test_trainer import RECIPE, fresh
 
 
 def test_resuming_another_run_is_refused(discs, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing to resume"):
-        train(*fresh(), discs, RECIPE, stem=tmp_path / "a", resume=True)
     train(*fresh(), discs, Recipe(epochs=1, input_size=64), stem=tmp_path / "a")
     with pytest.raises(ValueError, match="another run: .*was"):
         train(*fresh(), discs, RECIPE, stem=tmp_path / "a", resume=True)

@@ -1,23 +1,30 @@
 """Draw portrait-like pictures with exact soft alpha, and whole data sets of them; they show nobody."""
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from src.console import progress_bar
+from src.console import progress_bar, shown
 from src.data.portraits.clothes import draw_clothes, draw_neck
 from src.data.portraits.face import draw_face, draw_head, random_skin
 from src.data.portraits.hair import draw_hair_before, draw_hair_behind, random_hair
 from src.data.portraits.scenery import draw_backdrop, noise, ramp
 from src.data.portraits.sketch import Sketch
 from src.files import write_atomically, write_json
+from src.records import Whole, read_json
 
 MIN_SIDE = 64
+MAX_SIDE = 16_384
 MAX_PICTURES = 100_000
+RECORD = "generated.json"
+# The least and the most of each number that a set is made by.
+LIMITS = {"train": (1, MAX_PICTURES), "val": (0, MAX_PICTURES), "seed": (0, 2 ** 31 - 1), "height": (MIN_SIDE, MAX_SIDE),
+          "width": (MIN_SIDE, MAX_SIDE)}
+RECORD_SHAPE = {"settings": {name: Whole(*limits) for name, limits in LIMITS.items()}, "complete": bool}
 
 
 class Layers(NamedTuple):
@@ -104,23 +111,36 @@ def _names(split: str, count: int) -> list[str]:
     return [f"{split}/{kind}/{index:05d}.png" for index in range(count) for kind in ("fg", "alpha")]
 
 
-def _is_complete(out_dir: Path, settings: dict, overwrite: bool) -> bool:
-    """Tell whether the set is there; `ValueError` if `out_dir` holds another one or pictures that are not ours."""
-    record = out_dir / "generated.json"
-    if not record.is_file():
-        if (out_dir / "train").exists() or (out_dir / "val").exists():
-            raise ValueError(f"{out_dir} holds train or val but no generated.json: not made here, choose another")
-        return False
-    if overwrite:
-        return False
-    try:
-        found = dict(json.loads(record.read_text(encoding="utf-8")))
-    except (TypeError, ValueError):
-        raise ValueError(f"{record} is not a record of settings: --overwrite replaces it and its set") from None
-    if found.get("settings") != settings:
-        raise ValueError(f"{out_dir} holds a set with {found.get('settings')}, not {settings}: --overwrite replaces it")
-    names = _names("train", settings["train"]) + _names("val", settings["val"])
-    return bool(found.get("complete")) and all((out_dir / name).is_file() for name in names)
+def _read_record(out_dir: Path) -> dict | None:
+    """What `generate_data_set` wrote of a set, `None` for a folder without one. Raises `ValueError` naming file and field,
+    and for pictures without a record."""
+    record = out_dir / RECORD
+    if os.path.lexists(record):
+        return read_json(record, RECORD_SHAPE)
+    if (out_dir / "train").exists() or (out_dir / "val").exists():
+        raise ValueError(f"{out_dir} holds train or val but no {RECORD}: not made here, choose another")
+    return None
+
+
+def _made_here(out_dir: Path, settings: dict) -> list[Path]:
+    """The pictures of a set with these settings that are there. Raises `ValueError` naming a file that is not of them."""
+    names, size = set(_names("train", settings["train"]) + _names("val", settings["val"])), (settings["width"],
+                                                                                           settings["height"])
+    made = []
+    for path in sorted(path for split in ("train", "val") for path in (out_dir / split).rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        # Of a name of ours, but of another size, is somebody's own.
+        if path.relative_to(out_dir).as_posix() not in names or not path.is_file() or _size_of(path) != size:
+            raise ValueError(f"{path} was not made here, and is not removed: choose another folder, or move it")
+        made.append(path)
+    return made
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height by the header of a PNG, `None` for what is no PNG."""
+    head = path.read_bytes()[:24]
+    return (int.from_bytes(head[16:20]), int.from_bytes(head[20:24])) if head[:4] == b"\x89PNG" else None
 
 
 def generate_data_set(out_dir: Path, *, train: int, val: int, seed: int = 0, height: int = 384, width: int = 320,
@@ -128,19 +148,27 @@ def generate_data_set(out_dir: Path, *, train: int, val: int, seed: int = 0, hei
     """Write `train` and `val` portraits that share no seed, in the layout that `find_pairs` reads.
 
     A complete set with the same settings is left alone, an interrupted one made again. Raises `ValueError` for bad
-    numbers, for a set with other settings unless `overwrite`, and for pictures that this function did not make.
+    numbers, for a set with other settings unless `overwrite`, and for pictures that this function did not make: those are
+    never removed.
     """
     settings = {"train": train, "val": val, "seed": seed, "height": height, "width": width}
-    for (name, value), lowest in zip(settings.items(), (1, 0, 0, MIN_SIDE, MIN_SIDE), strict=True):
-        _at_least(value, lowest, name)
-    if max(train, val) > MAX_PICTURES:
-        raise ValueError(f"train is {train} and val {val}, allowed are up to {MAX_PICTURES}")
-    if _is_complete(out_dir, settings, overwrite):
-        return
-    record = out_dir / "generated.json"
+    for name, (lowest, most) in LIMITS.items():
+        if not lowest <= settings[name] <= most:
+            raise ValueError(f"{name} is {shown(settings[name])}, allowed are whole numbers from {lowest} to {most}")
+    found, record = _read_record(out_dir), out_dir / RECORD
+    if found is not None and not overwrite:
+        if found["settings"] != settings:
+            raise ValueError(f"{out_dir} holds a set with {found['settings']}, not {settings}: --overwrite replaces it")
+        if found["complete"] and all((out_dir / name).is_file() for split in ("train", "val")
+                                     for name in _names(split, settings[split])):
+            return
+    if found is not None:
+        old = _made_here(out_dir, found["settings"])
+        # Until the last old picture is gone, the record is theirs.
+        write_json(record, {**found, "complete": False})
+        for path in old:
+            path.unlink()
     write_json(record, {"settings": settings, "complete": False})
-    for path in [*out_dir.glob("train/*/[0-9]*.png"), *out_dir.glob("val/*/[0-9]*.png")]:
-        path.unlink()
     jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
     for split, index in progress_bar(jobs, desc="draw portraits", leave=False):
         first = 2 * MAX_PICTURES * seed + (MAX_PICTURES if split == "val" else 0)

@@ -1,0 +1,39 @@
+"""Numbers on command lines that are too large, and fields told by their flags."""
+from __future__ import annotations
+
+import pytest
+
+from src.command_line import Parser, told_by_flags
+from src.pruning.stepwise import add_step_options, step_recipe
+from src.training.options import make_recipe, parse_train_args
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--list", "1", str(2 ** 31)], "--list has 2147483648, allowed are whole numbers up to 2147483647"),
+    (["--n", "1" + "0" * 400], "--n is 1000"), (["--n", "9" * 5000], "invalid int value"), (["--n", "0x10"], "invalid int"),
+    (["--n", ""], "invalid int value: ''"), (["--workers", "257"], "--workers is 257, allowed are whole numbers up to 256"),
+    (["--rate", "x" * 5000], "invalid float value")])
+def test_each_is_named_by_its_flag_in_a_line_that_is_not_long(args: list[str], said: str, capsys) -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--list", type=int, nargs="+")
+    for name in ("--n", "--workers"):
+        parser.add_argument(name, type=int)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(args)
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2 and said in line and len(line) < 250
+
+
+def test_a_field_of_a_recipe_is_told_by_the_flag_that_set_it() -> None:
+    parser = Parser(__doc__)
+    add_step_options(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    for flag, value in (("--step-lr", "-1"), ("--step-epochs", "0"), ("--step-batch-size", "-3"),
+                        ("--step-input-size", "7")):
+        with pytest.raises(ValueError, match=f"^{flag} is {value}"):
+            step_recipe(parser.parse_args([flag, value]))
+    with pytest.raises(ValueError, match="^--epoch is 0"):
+        make_recipe(parse_train_args(None, ["--model-path", "x.ckpt", "--epoch", "0"]))
+    with pytest.raises(ValueError, match="^other is 1"), told_by_flags({"lr": "--lr"}):
+        raise ValueError("other is 1")
