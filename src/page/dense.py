@@ -1,7 +1,7 @@
 """The dense network as OpenVINO reads it, which the repository ships as a checkpoint alone."""
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import subprocess
 import sys
 import threading
@@ -32,7 +32,9 @@ def find_dense(given: Path | None = None) -> Path:
         return xml
     if given:
         raise FileNotFoundError(f"no dense network at {given}")
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    # Not by import: the folder onnx/ of this repository would count.
+    there = {part.name.lower() for part in importlib.metadata.distributions()}
+    missing = [name for name in NEEDED if name not in there]
     if missing:
         said = " and ".join(f"python {' '.join(command)}" for command in commands(XML))
         raise ValueError(f"Compare needs the dense network as {XML}, which is made with {', '.join(missing)}: in an "
