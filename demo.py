@@ -19,7 +19,7 @@ from pathlib import Path
 from src.media.picture_decoder import limit_pixels
 from src.page.dense import find_dense
 from src.page.files import temporary_folder
-from src.runtime.network import shipped_model
+from src.runtime.network import SHIPPED, shipped_model
 from src.script import ROOT, run_script
 
 # Before gradio is imported: no statistics, no look-ups.
@@ -29,6 +29,7 @@ EXAMPLES = [str(path) for path in (ROOT / "data" / "img.jpg", ROOT / "data" / "i
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in "
                         "(default: %(default)s, this machine alone)")
@@ -48,12 +49,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Serve the page until Ctrl-C; return the exit status."""
     args = parse_args(argv)
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the page needs gradio: pip install -r requirements-demo.txt")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     limit_pixels(args.max_megapixels * 10 ** 6)
-    networks = {"quality": shipped_model()}
+    networks = {name: shipped_model(name) for name, paths in SHIPPED.items() if any(path.is_file() for path in paths)}
     with temporary_folder():
         from src.page.limits import Limits
         from src.page.page import build, serve

@@ -62,7 +62,7 @@ from src.script import run_script
 
 
 def cut_out(matting: Matting, look: PictureLook, *, window: bool = False) -> Callable[[Job], str]:
-    """What is done with a picture: its results are written; the line that says so."""
+    """Return what is done with a picture: its results are written, and a line says so."""
     def work(job: Job) -> str:
         picture = read_picture(job.picture)
         alpha = matting.alpha(picture.over())

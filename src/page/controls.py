@@ -16,7 +16,7 @@ HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
 def photograph(label: str, *, height: int | None = 380, key: str | None = None) -> gr.Image:
-    """An area to drop a picture on, whose file reaches the handler as it is, for our own reader: profile, 16 bits, alpha."""
+    """Add an area to drop a picture on; its file reaches the handler as it is, for our own reader: profile, alpha."""
     area = gr.Image(label=label, sources=["upload", "clipboard"], height=height, buttons=["fullscreen"], elem_id=key,
                     type="filepath", placeholder="Drop a photograph here, or click")
     # Gradio's would decode it. (A subclass would have Gradio write a stub file beside this one.)
@@ -25,7 +25,7 @@ def photograph(label: str, *, height: int | None = 380, key: str | None = None) 
 
 
 def colour_of(text: str) -> str:
-    """`R,G,B` of a colour picker's `#rrggbb` or `rgba(r, g, b, a)`. Raises `ValueError` for anything else."""
+    """Return `R,G,B` of a colour picker's `#rrggbb` or `rgba(r, g, b, a)`. Raises `ValueError` for anything else."""
     if found := HEX.fullmatch(text.strip()):
         return ",".join(str(part) for part in bytes.fromhex(found[1]))
     parts = re.fullmatch(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*(?:,[^)]*)?\)", text.strip())
@@ -35,7 +35,7 @@ def colour_of(text: str) -> str:
 
 
 def backdrop_of(kind: str, colour: str, picture: str | None) -> Backdrop:
-    """What stands behind the person. Raises `ValueError` for a picture that is missing or cannot be read."""
+    """Return what stands behind the person. Raises `ValueError` for a picture that is missing or cannot be read."""
     if kind == BLUR:
         return parse_backdrop("blur")
     if kind == PICTURE:

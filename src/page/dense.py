@@ -1,7 +1,7 @@
 """The dense network as OpenVINO reads it, which the repository ships as a checkpoint alone."""
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import subprocess
 import sys
 import threading
@@ -16,14 +16,14 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def commands(xml: Path) -> list[list[str]]:
-    """The two scripts, with their options, that make the dense network's IR."""
+    """Return the two scripts, with their options, that make the dense network's IR."""
     onnx = xml.with_suffix(".onnx")
     return [["onnx/export_onnx.py", "--ckpt-path", str(CHECKPOINT), "--output-path", str(onnx)],
             ["onnx/convert_openvino.py", "--onnx-path", str(onnx), "--output-path", str(xml), "--precision", "fp32"]]
 
 
 def find_dense(given: Path | None = None) -> Path:
-    """The dense network: the one that was given, or the one at `XML`, made there first where torch is installed.
+    """Find the dense network: the one that was given, or the one at `XML`, made there first where torch is installed.
 
     Raises `FileNotFoundError` for a given one that is not there, `ValueError` that says what is needed.
     """
@@ -32,7 +32,9 @@ def find_dense(given: Path | None = None) -> Path:
         return xml
     if given:
         raise FileNotFoundError(f"no dense network at {given}")
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    # Not by import: the folder onnx/ of this repository would count.
+    there = {part.name.lower() for part in importlib.metadata.distributions()}
+    missing = [name for name in NEEDED if name not in there]
     if missing:
         said = " and ".join(f"python {' '.join(command)}" for command in commands(XML))
         raise ValueError(f"Compare needs the dense network as {XML}, which is made with {', '.join(missing)}: in an "

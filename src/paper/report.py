@@ -82,7 +82,7 @@ def found(report: Mapping) -> list[str]:
 
 
 def verdict(report: Mapping) -> list[str]:
-    """What to make of it where a retraining was too short to win the accuracy back, and what shows more."""
+    """Say what to make of it where a retraining was too short to win the accuracy back, and what shows more."""
     results = report["results"]
     short = [title for key, title in (("published", "the published rule"), ("ours", "the search"))
              if results[key]["mse"] > RECOVERED * results["dense"]["mse"]]

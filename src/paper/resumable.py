@@ -33,7 +33,7 @@ STEPS = Table({"inputs": list, "result?": dict, "seconds?": Real(0), "begun?": b
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `3 min` or `2.5 h`."""
+    """Format seconds as `40 s`, `3 min` or `2.5 h`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -45,7 +45,7 @@ class Steps:
     FILE = "steps.json"
 
     def __init__(self, folder: Path, plan: Mapping[str, float] | None = None) -> None:
-        """`plan` names the steps in order, each with about how many seconds it takes: the progress lines say so."""
+        """Take a `plan` of the steps in order, each with about how many seconds it takes: the progress lines say so."""
         self.folder, self._plan = folder, plan or {}
         self._path = folder / self.FILE
         self._done: dict[str, dict] = read_json(self._path, STEPS) if os.path.lexists(self._path) else {}
@@ -81,7 +81,7 @@ class Steps:
         return name in self._done
 
     def _said(self, name: str) -> str:
-        """The name, with its place among the steps that are planned."""
+        """Return the name, with its place among the steps that are planned."""
         names = list(self._plan)
         return f"[{names.index(name) + 1}/{len(names)}] {name}" if name in self._plan else name
 

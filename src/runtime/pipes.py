@@ -31,7 +31,7 @@ def add_pipe_options(parser: argparse.ArgumentParser) -> None:
 
 def check_pipe(paths: Sequence[str], *, output: str | None, watch: bool, save: Sequence[str] | None,
                others: Sequence[str]) -> None:
-    """Raises `ValueError` unless the input is one picture for a pipe or one folder to watch; `others` are options given
+    """Raise `ValueError` unless the input is one picture for a pipe or one folder to watch; `others` are options given
     that do not go with it."""
     what = "--watch" if watch else "--output -" if output else "--image-path -"
     if watch and (output or PIPE in paths):

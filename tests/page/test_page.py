@@ -128,7 +128,7 @@ def test_networks_are_compared_on_one_photograph(tiny_xml, tmp_path):
 
 def test_compare_says_what_it_needs_without_torch(monkeypatch, tmp_path):
     monkeypatch.setattr(dense, "ROOT", tmp_path)
-    monkeypatch.setattr(dense.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(dense.importlib.metadata, "distributions", lambda: [])
     with pytest.raises(ValueError, match="Compare needs the dense network.*torch, onnx, onnxruntime.*export_onnx.py"):
         dense.find_dense()
     with pytest.raises(FileNotFoundError, match=r"no dense network at .*x\.xml"):
