@@ -16,6 +16,7 @@ import signal
 import sys
 from pathlib import Path
 
+from src.command_line import Parser
 from src.media.picture_decoder import limit_pixels
 from src.page.dense import find_dense
 from src.page.files import temporary_folder
@@ -30,7 +31,7 @@ EXAMPLES = [str(path) for path in (ROOT / "data" / "img.jpg", ROOT / "data" / "i
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in "
                         "(default: %(default)s, this machine alone)")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")

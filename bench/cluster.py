@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT)]
 import cv2
 import numpy as np
 
+from src.command_line import Parser
 from src.console import progress_bar
 from src.data.portraits.generate import generate_portrait
 from src.files import write_json
@@ -132,7 +133,7 @@ def bench(*, pictures: int, cores: list[int], machines: int, machine_cores: int,
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--pictures", type=int, default=200, help="how many (default: %(default)s)")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="runs with so many cores (default: 1 2)")
     parser.add_argument("--machines", type=int, default=16, help="of the arithmetic (default: %(default)s)")

@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT)]
 import av
 from PIL import Image
 
+from src.command_line import Parser
 from src.script import run_script
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -116,7 +117,7 @@ def take(url: str, video: Path, picture: Path, output_dir: Path) -> None:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
     parser.add_argument("--video", type=Path, required=True, help="a short video of a person")
     parser.add_argument("--picture", type=Path, default=ROOT / "data" / "img2.jpg", help="default: data/img2.jpg")
