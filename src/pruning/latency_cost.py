@@ -1,4 +1,5 @@
-"""What each layer costs in milliseconds of OpenVINO on this machine, and widths for a target in milliseconds."""
+"""Measure what each layer costs in milliseconds of OpenVINO on this machine, and find widths for a target in
+milliseconds."""
 from __future__ import annotations
 
 import functools
@@ -36,7 +37,7 @@ def check_precision(precision: str) -> None:
 
 
 def compile_config(config: MODNetConfig, *, threads: int, precision: str, profile: bool = False) -> CompiledModel:
-    """A network of random weights, compiled for one 512x512 image on the CPU."""
+    """Compile a network of random weights for one 512x512 image on the CPU."""
     openvino = import_openvino()
     with warnings.catch_warnings():
         # torch calls the tracer that OpenVINO's converter uses deprecated.
@@ -49,7 +50,7 @@ def compile_config(config: MODNetConfig, *, threads: int, precision: str, profil
 
 
 def measure_ms(config: MODNetConfig, *, threads: int = 2, precision: str = "fp32") -> float:
-    """Median milliseconds of a network for one 512x512 image, the model alone."""
+    """Measure the median milliseconds of a network for one 512x512 image, the model alone."""
     request, times = compile_config(config, threads=threads, precision=precision).create_infer_request(), []
     image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)).numpy()
     for _ in range(WARM_UP + REPEATS):
@@ -60,8 +61,8 @@ def measure_ms(config: MODNetConfig, *, threads: int = 2, precision: str = "fp32
 
 
 def profile_cost(config: MODNetConfig, *, threads: int = 2, precision: str = "fp32") -> LinearCost:
-    """Milliseconds of each layer, by OpenVINO's own clock: those of a convolution for each pair of its channels, those of
-    what follows it (norm, concat, activation) for each channel that it writes."""
+    """Measure the milliseconds of each layer by OpenVINO's own clock: those of a convolution for each pair of its channels,
+    those of what follows it (norm, concat, activation) for each channel that it writes."""
     request = compile_config(config, threads=threads, precision=precision, profile=True).create_infer_request()
     image = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)).numpy()
     spent: dict[str, list[float]] = {}
@@ -89,7 +90,7 @@ def profile_cost(config: MODNetConfig, *, threads: int = 2, precision: str = "fp
 
 
 def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> list[MODNetConfig]:
-    """The networks that the search passes for one cost, from the dense one to the smallest."""
+    """List the networks that the search passes for one cost, from the dense one to the smallest."""
     search = Search(dense, round_to=round_to)
     path = [search.config()]
     while search.step([(cost, 1.0)]):
@@ -110,7 +111,7 @@ def fit_machine(dense: MODNetConfig, target: float, *, threads: int = 2, precisi
 
 def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8, cost: LinearCost,
                 measure: Callable[[MODNetConfig], float]) -> tuple[MODNetConfig, float]:
-    """The widths on the search's path that `measure` finds under `target` milliseconds, by at most 5 %, and their
+    """Find the widths on the search's path that `measure` finds under `target` milliseconds, by at most 5 %, and their
     milliseconds.
 
     Raises `ValueError` for a target over the dense network's time or under the smallest one's, and where the machine is
@@ -145,8 +146,8 @@ def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8, cost: 
 
 def widen(start: tuple[MODNetConfig, float], dense: MODNetConfig, target: float, *, round_to: int, cost: LinearCost,
           measure: Callable[[MODNetConfig], float]) -> tuple[MODNetConfig, float]:
-    """`start`, a network and its milliseconds, with single groups widened while it stays under `target` and more than 5 %
-    is left: a step of the search may be longer than that."""
+    """Widen single groups of `start`, a network and its milliseconds, while it stays under `target` and more than 5 % is
+    left: a step of the search may be longer than that."""
     (config, found), members, refused = start, {}, set()
     for group in dense.groups():
         members.setdefault(tied_group(dense, group), []).append(group)
