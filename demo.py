@@ -29,6 +29,7 @@ EXAMPLES = [str(path) for path in (ROOT / "data" / "img.jpg", ROOT / "data" / "i
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in "
                         "(default: %(default)s, this machine alone)")
@@ -48,6 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
     args = parse_args(argv)
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the page needs gradio: pip install -r requirements-demo.txt")

@@ -59,7 +59,7 @@ from src.script import run_script
 
 
 def cut_out(matting: Matting, look: PictureLook, *, window: bool = False) -> Callable[[Job], str]:
-    """What is done with a picture: its results are written; the line that says so."""
+    """Write the results of a picture; return the line that says so."""
     def work(job: Job) -> str:
         picture = read_picture(job.picture)
         alpha = matting.alpha(picture.over())

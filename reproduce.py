@@ -32,7 +32,7 @@ GENERATED = {"train": 48, "val": 8, "seed": 0, "height": 384, "width": 320}
 
 
 def data_set(text: str, output_dir: Path) -> tuple[Path, bool]:
-    """The folder of `--data-dir`, and whether it holds generated drawings, which are made if they are not there."""
+    """Return the folder of `--data-dir`, and whether it holds generated drawings, which are made if they are not there."""
     if text != "generated":
         return Path(text), False
     generate_data_set(output_dir / "generated", **GENERATED)

@@ -16,7 +16,8 @@ HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
 def photograph(label: str, *, height: int | None = 380, key: str | None = None) -> gr.Image:
-    """An area to drop a picture on, whose file reaches the handler as it is, for our own reader: profile, 16 bits, alpha."""
+    """Make an area to drop a picture on, whose file reaches the handler as it is, for our own reader: profile, 16 bits,
+    alpha."""
     area = gr.Image(label=label, sources=["upload", "clipboard"], height=height, buttons=["fullscreen"], elem_id=key,
                     type="filepath", placeholder="Drop a photograph here, or click")
     # Gradio's would decode it. (A subclass would have Gradio write a stub file beside this one.)
@@ -25,7 +26,7 @@ def photograph(label: str, *, height: int | None = 380, key: str | None = None) 
 
 
 def colour_of(text: str) -> str:
-    """`R,G,B` of a colour picker's `#rrggbb` or `rgba(r, g, b, a)`. Raises `ValueError` for anything else."""
+    """Convert a colour picker's `#rrggbb` or `rgba(r, g, b, a)` to `R,G,B`. Raises `ValueError` for anything else."""
     if found := HEX.fullmatch(text.strip()):
         return ",".join(str(part) for part in bytes.fromhex(found[1]))
     parts = re.fullmatch(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*(?:,[^)]*)?\)", text.strip())
@@ -35,7 +36,7 @@ def colour_of(text: str) -> str:
 
 
 def backdrop_of(kind: str, colour: str, picture: str | None) -> Backdrop:
-    """What stands behind the person. Raises `ValueError` for a picture that is missing or cannot be read."""
+    """Return what stands behind the person. Raises `ValueError` for a picture that is missing or cannot be read."""
     if kind == BLUR:
         return parse_backdrop("blur")
     if kind == PICTURE:

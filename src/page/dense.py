@@ -16,14 +16,14 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def commands(xml: Path) -> list[list[str]]:
-    """The two scripts, with their options, that make the dense network's IR."""
+    """Return the two scripts, with their options, that make the dense network's IR."""
     onnx = xml.with_suffix(".onnx")
     return [["onnx/export_onnx.py", "--ckpt-path", str(CHECKPOINT), "--output-path", str(onnx)],
             ["onnx/convert_openvino.py", "--onnx-path", str(onnx), "--output-path", str(xml), "--precision", "fp32"]]
 
 
 def find_dense(given: Path | None = None) -> Path:
-    """The dense network: the one that was given, or the one at `XML`, made there first where torch is installed.
+    """Return the dense network: the one that was given, or the one at `XML`, made there first where torch is installed.
 
     Raises `FileNotFoundError` for a given one that is not there, `ValueError` that says what is needed.
     """

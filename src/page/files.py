@@ -34,7 +34,7 @@ def _sweep_on(folder: Path, stop: threading.Event) -> None:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for uploads and results: what is older than `MINUTES_KEPT` goes, and at the end all of it."""
+    """Yield a folder for uploads and results: what is older than `MINUTES_KEPT` goes, and at the end all of it."""
     folder, stop = Path(tempfile.mkdtemp(prefix="modnet-page-")), threading.Event()
     os.environ[FOLDER_VARIABLE] = str(folder)
     threading.Thread(target=_sweep_on, args=(folder, stop), daemon=True).start()
@@ -46,5 +46,5 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def result_folder() -> Path:
-    """A new folder for the results of one visitor's request; its name cannot be guessed."""
+    """Make a new folder for the results of one visitor's request; its name cannot be guessed."""
     return Path(tempfile.mkdtemp(dir=os.environ[FOLDER_VARIABLE]))

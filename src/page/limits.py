@@ -22,14 +22,14 @@ class Limits(NamedTuple):
 
 
 def clock(seconds: float) -> str:
-    """`2:05` or `2:00:00`."""
+    """Format seconds as `2:05` or `2:00:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def frame_limit(reader: VideoReader, limits: Limits) -> int:
-    """How many frames of a video are taken at most; more than its header promises are a mistake of the header.
+    """Return how many frames of a video are taken at most; more than its header promises are a mistake of the header.
 
     Raises `ValueError` for a video that is too long, or whose frames are too large.
     """
@@ -55,7 +55,7 @@ def told(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def said(error: Exception, values: tuple) -> gr.Error:
-    """The message for a visitor; of the paths among the handler's `values` only the names."""
+    """Return the message for a visitor; of the paths among the handler's `values` only the names."""
     text = " ".join(str(error).split()) or "not enough memory for this"
     for path in values:
         if isinstance(path, str) and "/" in path:

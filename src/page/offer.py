@@ -12,12 +12,13 @@ SIZES = (256, 320, 384, 512, 640, 768, 1024)
 
 @functools.lru_cache(maxsize=16)
 def matting_of(path: Path, size: int) -> Matting:
-    """A network whose short side is `size`; the same one for all visitors, since a `Matting` may be used by many threads."""
+    """Return a network whose short side is `size`; the same one for all visitors, since a `Matting` may be used by many
+    threads."""
     return Matting(path, ref_size=size)
 
 
 def chosen(networks: Mapping[str, Path], name: str, size: int) -> Matting:
-    """The network of this name. Raises `ValueError` for a name or size that the page does not offer."""
+    """Return the network of this name. Raises `ValueError` for a name or size that the page does not offer."""
     if name not in networks or size not in SIZES:
         raise ValueError(f"network {name!r} at {size} is not offered, allowed are {', '.join(networks)} at "
                          f"{', '.join(map(str, SIZES))}")

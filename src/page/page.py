@@ -29,7 +29,7 @@ WAITING = 40
 
 
 def build(networks: Mapping[str, Path], find_dense: Callable[[], Path], examples: list[str], limits: Limits) -> gr.Blocks:
-    """The page, for a set of networks by name, the best first; `find_dense` as `build_compare` has it."""
+    """Return the page, for a set of networks by name, the best first; `find_dense` as `build_compare` has it."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(HEADER)
         with gr.Tab("Picture"):

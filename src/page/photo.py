@@ -32,7 +32,7 @@ class CutOut(NamedTuple):
 
 
 def small(picture: np.ndarray) -> np.ndarray:
-    """A picture (H, W, C) uint8 with sides of at most `SHOWN` pixels."""
+    """Shrink a picture (H, W, C) uint8 to sides of at most `SHOWN` pixels."""
     scale = SHOWN / max(picture.shape[:2])
     if scale >= 1:
         return picture
@@ -41,7 +41,7 @@ def small(picture: np.ndarray) -> np.ndarray:
 
 
 def on_checks(cut: np.ndarray) -> np.ndarray:
-    """A cut-out (H, W, 4) uint8 on a checkerboard, (H, W, 3) uint8."""
+    """Lay a cut-out (H, W, 4) uint8 on a checkerboard, (H, W, 3) uint8."""
     checks = checkerboard(*cut.shape[:2], max(8, min(cut.shape[:2]) // 32))
     return composite(np.ascontiguousarray(cut[..., :3]), cut[..., 3] / np.float32(255), checks)
 
@@ -75,7 +75,7 @@ def cut_out(networks: Mapping[str, Path], path: Path, *, kind: str, colour: str,
 
 
 def say_times(milliseconds: Mapping[str, float]) -> str:
-    """One line of the milliseconds of each stage."""
+    """Format the milliseconds of each stage as one line."""
     parts = (f"{name} **{value:.0f} ms**" if value >= 10 else f"{name} **{value:.1f} ms**"
              for name, value in milliseconds.items())
     return " · ".join(parts)

@@ -29,7 +29,8 @@ SAY_SECONDS = 0.25
 
 
 def first_frame(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
-    """The first frame (H, W, 3) uint8 of a video and a line about it. Raises `ValueError` for a video that is not taken."""
+    """Return the first frame (H, W, 3) uint8 of a video and a line about it. Raises `ValueError` for a video that is not
+    taken."""
     with contextlib.closing(VideoReader(path, sound=False)) as reader:
         frame_limit(reader, limits)
         info = reader.info
@@ -82,7 +83,7 @@ def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator
 
 
 def say_done(done: Done) -> str:
-    """Frames, frames a second and milliseconds of each stage; what could not be read."""
+    """Format frames, frames a second and milliseconds of each stage; what could not be read."""
     stages = " · ".join(f"{name} **{value:.1f} ms**" for name, value in done.stage_ms.items())
     lines = [f"{done.frames} frames in {done.seconds:.1f} s, **{done.frames / done.seconds:.1f} frames a second**; a frame: "
              f"{stages}"]
@@ -90,12 +91,12 @@ def say_done(done: Done) -> str:
 
 
 def preview(image: np.ndarray, matting: Matting, backdrop: Backdrop) -> np.ndarray:
-    """The composite of one frame, as it is shown."""
+    """Return the composite of one frame, as it is shown."""
     return small(render(image, matting.alpha(image), ["composite"], backdrop=backdrop)["composite"])
 
 
 def first_count(path: Path) -> int | None:
-    """How many frames the header of a video promises."""
+    """Return how many frames the header of a video promises."""
     with contextlib.closing(VideoReader(path, sound=False)) as reader:
         return reader.info.count
 
@@ -107,7 +108,7 @@ class VideoTab:
         self.networks, self.limits = networks, limits
 
     def look_at(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int) -> tuple:
-        """The first frame cut out, a line about the video, and whether it can be cut out."""
+        """Return the first frame cut out, a line about the video, and whether it can be cut out."""
         if video is None or kind == PICTURE and not behind:
             return None, "", gr.update(interactive=False)
         image, line = first_frame(Path(video), self.limits)
@@ -116,7 +117,7 @@ class VideoTab:
 
     def cut(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int, steady: bool,
             wanted: list[str], progress: gr.Progress = gr.Progress()) -> Iterator[tuple]:  # noqa: B008 (gradio wants it so)
-        """The result, its files, a line on how far it is, and whether it can be stopped, until it is done."""
+        """Return the result, its files, a line on how far it is, and whether it can be stopped, until it is done."""
         try:
             if not video or not wanted:
                 raise ValueError("drop a video first" if not video else "choose at least one file to write")

@@ -30,7 +30,7 @@ class Live:
 
     def composed(self, image: np.ndarray, networks: Mapping[str, Path], background: tuple, *, network: str,
                  size: int) -> tuple[np.ndarray, str]:
-        """The frame (H, W, 3) uint8 over the background, and a line about its speed."""
+        """Return the frame (H, W, 3) uint8 over the background, and a line about its speed."""
         if self.backdrop is None or background != self.chosen:
             self.chosen, self.backdrop = background, backdrop_of(*background)
         begin = time.perf_counter()
@@ -45,7 +45,7 @@ class Live:
 
 
 def as_tag(picture: np.ndarray) -> str:
-    """A picture (H, W, 3) uint8 RGB inside an HTML tag: no file is written for a frame."""
+    """Put a picture (H, W, 3) uint8 RGB inside an HTML tag: no file is written for a frame."""
     data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     return f'<img alt="You, over the background" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">'
 

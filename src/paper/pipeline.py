@@ -31,7 +31,7 @@ WRITTEN = ("report.json", "report.md", "compare.png")
 
 
 def plan(recipe: Recipe, data_dir: Path, limit: int | None) -> dict[str, float]:
-    """The steps in order, each with about how many seconds it takes on two cores.
+    """Return the steps in order, each with about how many seconds it takes on two cores.
 
     Raises `FileNotFoundError` or `ValueError` if there is no such data set.
     """
@@ -48,7 +48,7 @@ def plan(recipe: Recipe, data_dir: Path, limit: int | None) -> dict[str, float]:
 
 
 def prune_both(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: float) -> dict[str, Path]:
-    """Checkpoints pruned by the published rule, and by the search to the same multiply-accumulates."""
+    """Prune by the published rule, and by the search to the same multiply-accumulates; return the checkpoints."""
     published = prune_by(steps, "published", ckpt_path, ByRatio(ratio, threshold))
     budget = Budget(macs=macs(from_prune_info(read_prune_info(published.with_suffix(".json")))))
     return {"published": published, "ours": prune_by(steps, "ours", ckpt_path, BySearch(budget))}
@@ -60,7 +60,7 @@ def prune_by(steps: Steps, key: str, ckpt_path: Path, how: Choice) -> Path:
 
 
 def latency_step(steps: Steps, models: Mapping[str, Path], threads: int) -> dict:
-    """Milliseconds of the networks on each device that OpenVINO finds, 512x512."""
+    """Measure the milliseconds of the networks on each device that OpenVINO finds, 512x512."""
     devices = available_devices()
     return steps.run("latency", lambda: {device: measure_latency(models, device=device, threads=threads)
                                          for device in devices},
@@ -70,7 +70,7 @@ def latency_step(steps: Steps, models: Mapping[str, Path], threads: int) -> dict
 def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
               recipe: Recipe, generated: bool, workers: int = 0, device: str = "cpu", limit: int | None = None,
               threads: int = 2) -> Path:
-    """Runs the steps that are not done yet; the path of the report.
+    """Run the steps that are not done yet; the path of the report.
 
     Raises `ValueError` or `FileNotFoundError` as the steps do.
     """

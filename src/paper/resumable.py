@@ -28,7 +28,7 @@ def fingerprint(value: object) -> object:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `3 min` or `2.5 h`."""
+    """Format seconds as `40 s`, `3 min` or `2.5 h`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -40,7 +40,8 @@ class Steps:
     FILE = "steps.json"
 
     def __init__(self, folder: Path, plan: Mapping[str, float] | None = None) -> None:
-        """`plan` names the steps in order, each with about how many seconds it takes: the progress lines say so."""
+        """Read what was done; `plan` names the steps in order, each with about how many seconds it takes: the progress lines
+        say so."""
         self.folder, self._plan = folder, plan or {}
         self._path = folder / self.FILE
         self._done: dict[str, dict] = json.loads(self._path.read_text()) if self._path.is_file() else {}
@@ -73,7 +74,7 @@ class Steps:
         return name in self._done
 
     def _said(self, name: str) -> str:
-        """The name, with its place among the steps that are planned."""
+        """Return the name, with its place among the steps that are planned."""
         names = list(self._plan)
         return f"[{names.index(name) + 1}/{len(names)}] {name}" if name in self._plan else name
 
