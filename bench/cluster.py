@@ -64,7 +64,7 @@ def run(command: list[str], cores: int, log: Path) -> tuple[float, float]:
 
 
 def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
-    """One process for each core, each with its share of the pictures, as one would do by hand."""
+    """Run one process for each core, each with its share of the pictures, as one would do by hand."""
     pictures, logs = sorted(folder.iterdir()), []
     start = time.perf_counter()
     processes = []
@@ -82,7 +82,7 @@ def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
 
 
 def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
-    """The same by `--ray` on a cluster of `cores` cores, which is started and stopped here."""
+    """Return the same by `--ray` on a cluster of `cores` cores, which is started and stopped here."""
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     begin = time.perf_counter()
     subprocess.run(["taskset", "-c", f"0-{cores - 1}", *ray, "start", "--head", f"--port={PORT}", f"--num-cpus={cores}",
@@ -100,15 +100,15 @@ def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
 
 
 def scale_up(per_core: float, share: float, *, machines: int, cores: int, price: float) -> dict[str, float]:
-    """What `machines` of `cores` do if each core does `share` of `per_core` pictures a second, and what a million costs at
-    `price` a core and hour; and the bytes a second that the pictures need, at half a megabyte in and one out."""
+    """Compute what `machines` of `cores` do if each core does `share` of `per_core` pictures a second, and what a million
+    costs at `price` a core and hour; and the bytes a second that the pictures need, at half a megabyte in and one out."""
     speed, core_hours = machines * cores * per_core * share, 1e6 / (per_core * share) / 3600
     return {"per_second": speed, "hours_per_million": core_hours / (machines * cores),
             "price_per_million": core_hours * price, "megabytes_per_second": 1.5 * speed}
 
 
 def bench(*, pictures: int, cores: list[int], machines: int, machine_cores: int, price: float, output: Path) -> dict:
-    """Every run, the plain command and Ray in turns; the result is printed and written to `output`."""
+    """Do every run, the plain command and Ray in turns; the result is printed and written to `output`."""
     import_ray()
     rows = {}
     with tempfile.TemporaryDirectory() as name:

@@ -118,7 +118,8 @@ def moved_into_place(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder(beside: Path) -> Iterator[Path]:
-    """A hidden folder beside the file `beside`, removed at the end; what a killed run left in it is removed at the start."""
+    """Yield a hidden folder beside the file `beside`, removed at the end; what a killed run left in it is removed at the
+    start."""
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = beside.parent / f"{temporary_prefix(beside)}parts"
     folder.mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ SHARED_MEMORY = ("shared memory", "bus error", "no space left on device (28)")
 
 
 def run_script(main: Callable[[], int]) -> int:
-    """Calls `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130, SIGTERM 143."""
+    """Call `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130, SIGTERM 143."""
     print_anything()
     try:
         with ended_by_signals():

@@ -79,7 +79,7 @@ class MattingDataset(Dataset):
         return [pair.image.name for pair in self.pairs]
 
     def described(self) -> str:
-        """How many pictures in which sets, and a mark that changes with any of their names, wherever their folders are."""
+        """Say how many pictures are in which sets, with a mark of their names; where their folders are does not count."""
         paths = [pair.image for pair in self.pairs] + (self.backgrounds.paths if self.backgrounds is not None else [])
         mark = hashlib.sha256("\n".join(path.name for path in paths).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         sets = " + ".join(f"{count}" + ("" if weight == 1 else f" x {weight:g}") for count, weight in self.parts)

@@ -1,4 +1,4 @@
-"""The network as it is deployed: the matte alone, in as few passes over feature maps as its arithmetic allows."""
+"""Rewrite the network as it is deployed: the matte alone, in as few passes over feature maps as its arithmetic allows."""
 from __future__ import annotations
 
 import copy
@@ -20,6 +20,7 @@ class MatteOnly(nn.Module):
         self.model = model
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the matte (N, 1, H, W) of an image (N, 3, H, W) in [-1, 1]."""
         return self.model(image, inference=True)[2]
 
 
@@ -38,6 +39,7 @@ class FoldedIBNorm(nn.Module):
         self.register_buffer("plain", 1 - instance)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise features (N, C, H, W)."""
         return x * self.plain + self.inorm(x) * self.instance
 
 
@@ -79,8 +81,8 @@ class HalfSizeMODNet(nn.Module):
 
 
 def fold_half(conv: nn.Conv2d, norm: IBNorm) -> nn.Conv2d:
-    """The convolution with the batch norm folded into the rows of that half; the others lose their bias, which an instance
-    norm takes out anyway."""
+    """Return the convolution with the batch norm folded into the rows of that half; the others lose their bias, which an
+    instance norm takes out anyway."""
     conv, half, bnorm = copy.deepcopy(conv), norm.bnorm.num_features, norm.bnorm
     with torch.no_grad():
         weight, bias = fuse_conv_bn_weights(conv.weight[:half], conv.bias[:half], bnorm.running_mean, bnorm.running_var,

@@ -1,4 +1,4 @@
-"""INT8 by post-training quantisation (NNCF), and which layers stay in float."""
+"""Quantise a network to INT8 after training (NNCF), and choose which layers stay in float."""
 from __future__ import annotations
 
 import re
@@ -58,7 +58,7 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
 
 
 def augmented(picture: np.ndarray) -> list[np.ndarray]:
-    """Ten versions of a picture (H, W, 3) uint8: crops, mirrored, darker and brighter."""
+    """Make ten versions of a picture (H, W, 3) uint8: crops, mirrored, darker and brighter."""
     height, width = (3 * side // 4 for side in picture.shape[:2])
     crops = [picture, picture[:height], picture[-height:], picture[:, :width], picture[:, -width:]]
     mirrored = crops + [crop[:, ::-1] for crop in crops]
@@ -67,7 +67,7 @@ def augmented(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def mattes(model: Model, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What a network of floats (N, 3, H, W) gives for each picture, computed in float32 where it is not INT8."""
+    """Compute the mattes that a network of floats (N, 3, H, W) gives for each picture, in float32 where it is not INT8."""
     network = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [network([_batch(model, picture)])[0].copy() for picture in pictures]
 
@@ -80,12 +80,12 @@ def _batch(model: Model, picture: np.ndarray) -> np.ndarray:
 
 
 def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Mean absolute difference, the mean over pictures."""
+    """Compute the mean absolute difference, the mean over pictures."""
     return float(np.mean([np.abs(a - b).mean() for a, b in zip(found, expected, strict=True)]))
 
 
 def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | None = None) -> Quantised:
-    """`model`, a matting network of floats, in INT8, calibrated on `pictures` (H, W, 3) uint8.
+    """Quantise `model`, a matting network of floats, to INT8, calibrated on `pictures` (H, W, 3) uint8.
 
     With `max_drop`, groups of layers go back to float, those whose float helps the most first (1, 2, 4, ... of them), until
     the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough.
@@ -123,7 +123,7 @@ def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str],
 
 
 def layer_groups(model: Model) -> dict[str, list[str]]:
-    """The names of the quantised convolutions and linear layers by the module that they belong to."""
+    """Return the names of the quantised convolutions and linear layers by the module that they belong to."""
     groups: dict[str, list[str]] = {}
     for op in model.get_ordered_ops():
         if op.get_type_name() in QUANTISED and op.input_value(1).get_node().get_type_name() != "Constant":
@@ -135,7 +135,7 @@ def layer_groups(model: Model) -> dict[str, list[str]]:
 
 def rank(quantised: Model, model: Model, groups: dict[str, list[str]], pictures: Sequence[np.ndarray],
          expected: Sequence[np.ndarray]) -> list[str]:
-    """The groups, the one first whose return to float brings the mattes nearest to `expected`."""
+    """Return the groups, the one first whose return to float brings the mattes nearest to `expected`."""
     few = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), RANKED_PICTURES)).astype(int))
     left = {}
     for group in progress_bar(groups, desc="rank layers", unit="group"):
@@ -145,7 +145,7 @@ def rank(quantised: Model, model: Model, groups: dict[str, list[str]], pictures:
 
 
 def returned_to_float(quantised: Model, model: Model, names: list[str]) -> Model:
-    """A copy of `quantised` whose layers of these names compute as those of `model` do."""
+    """Copy `quantised` into a network whose layers of these names compute as those of `model` do."""
     copy = quantised.clone()
     before = {op.get_friendly_name(): op for op in model.clone().get_ops()}
     for op in copy.get_ordered_ops():
@@ -157,7 +157,7 @@ def returned_to_float(quantised: Model, model: Model, names: list[str]) -> Model
 
 
 def _unquantised(value: Output) -> Output:
-    """`value` before it was quantised, also where that was before a concat."""
+    """Find `value` before it was quantised, also where that was before a concat."""
     from openvino import opset13
 
     node = value.get_node()

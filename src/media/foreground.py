@@ -38,7 +38,7 @@ def mix(front: np.ndarray, behind: np.ndarray | Colour, alpha: np.ndarray) -> np
 
 def _fuse(foreground: np.ndarray, background: np.ndarray, share: np.ndarray,
           radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the means of foreground and background over a box, weighted by alpha and by 1 - alpha; all (H, W, 3)
+    """Compute the means of foreground and background (H, W, 3) uint8 over a box, weighted by alpha and by 1 - alpha;
     float32."""
     box = (2 * radius + 1,) * 2
     inside = cv2.blur(share, box)

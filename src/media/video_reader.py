@@ -67,7 +67,7 @@ class VideoReader:
         self._head = list(self._up_to_first_frame())
 
     def _alpha_context(self) -> CodecContext | None:
-        """A decoder of its own where FFmpeg's would leave the alpha out. It does not know how the file is turned."""
+        """Make a decoder of its own where FFmpeg's would leave the alpha out. It does not know how the file is turned."""
         name, av = alpha_decoder(self._stream), import_av()
         try:
             context = name and av.CodecContext.create(name, "r")
@@ -173,7 +173,7 @@ class VideoReader:
             self.problems.append(f"it ends after {float(found):.2f} of {float(length):.2f} s")
 
     def _length(self) -> tuple[Fraction | None, bool]:
-        """Seconds that the file promises, and whether of the pictures alone; else sound may outlast them."""
+        """Return the seconds that the file promises, and whether of the pictures alone; else sound may outlast them."""
         stream, whole = self._stream, self._container.duration and Fraction(self._container.duration, import_av().time_base)
         tag = next((value for key, value in stream.metadata.items() if key.upper() == "DURATION"), "")
         with contextlib.suppress(ValueError):

@@ -22,12 +22,12 @@ EXPLAINED = (f"Median of {REPEATS}, the network alone, on this machine. How far 
 
 
 def megabytes(path: Path) -> float:
-    """Size of a network's files, in MB."""
+    """Return the size of a network's files, in MB."""
     return sum(part.stat().st_size for part in {path, path.with_suffix(".bin")} if part.is_file()) / 1e6
 
 
 def compared(networks: Mapping[str, Path], path: Path, size: int) -> tuple[dict[str, np.ndarray], str]:
-    """Each network's cut-out of a photograph, as it is shown, and a table (Markdown) of sizes and milliseconds.
+    """Return each network's cut-out of a photograph, as it is shown, and a table (Markdown) of sizes and milliseconds.
 
     The networks take turns, so that a busy moment of the machine hits all of them.
     """

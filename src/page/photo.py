@@ -75,7 +75,7 @@ def cut_out(networks: Mapping[str, Path], path: Path, *, kind: str, colour: str,
 
 
 def say_times(milliseconds: Mapping[str, float]) -> str:
-    """One line of the milliseconds of each stage."""
+    """Format the milliseconds of each stage as one line."""
     parts = (f"{name} **{value:.0f} ms**" if value >= 10 else f"{name} **{value:.1f} ms**"
              for name, value in milliseconds.items())
     return " · ".join(parts)

@@ -22,7 +22,7 @@ LONG_RUN = ("python reproduce.py --data-dir PORTRAITS --epoch 4 --input-size 384
 
 
 def counts_table(results: Mapping[str, Mapping]) -> list[str]:
-    """Table 1: parameters, MACs, size and errors of the networks, before and after they were retrained."""
+    """Format table 1: parameters, MACs, size and errors of the networks, before and after they were retrained."""
     lines = [f"| | {' | '.join(TITLES.values())} | paper: MODNet | paper: MODNet-P |", f"|---|{'---:|' * (len(TITLES) + 2)}"]
     for title, key, unit, dense, pruned in PAPER_COUNTS:
         lines.append(_row(title, [f"{results[name][key] / unit:.3f}" for name in TITLES], dense, pruned))
@@ -38,7 +38,7 @@ def _row(title: str, ours: list[str], dense: str, pruned: str) -> str:
 
 
 def latency_table(latency: Mapping[str, Mapping], processor: str) -> list[str]:
-    """Table 2: milliseconds a device, medians with quartiles, and how many times as fast as the dense network."""
+    """Format table 2: milliseconds a device, medians with quartiles, and how many times as fast as the dense network."""
     def cell(times: Mapping[str, float], dense: Mapping[str, float] | None = None) -> str:
         ratio = "" if dense is None else f", x {dense['median'] / times['median']:.2f}"
         return f"{times['median']:.1f} ({times['q1']:.1f}-{times['q3']:.1f}){ratio}"
@@ -55,7 +55,7 @@ def latency_table(latency: Mapping[str, Mapping], processor: str) -> list[str]:
 
 
 def found(report: Mapping) -> list[str]:
-    """Three sentences on what the numbers of a report say."""
+    """Write three sentences on what the numbers of a report say."""
     results, recipe = report["results"], report["recipe"]
     times, dense = report["latency_ms"]["CPU"], results["dense"]
 

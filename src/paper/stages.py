@@ -64,7 +64,7 @@ def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recip
 
 
 def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:
-    """OpenVINO IR (.xml) of one checkpoint, FP32, by way of ONNX."""
+    """Convert one checkpoint to OpenVINO IR (.xml), FP32, by way of ONNX."""
     onnx_path, xml_path = steps.folder / f"{name}.onnx", steps.folder / f"{name}.xml"
 
     def work() -> dict:

@@ -73,7 +73,7 @@ def fit_machine(dense: MODNetConfig, target: float, *, threads: int = 2, precisi
 def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8,
                 round_branches_to: int | None = None, cost: LinearCost,
                 measure: Callable[[MODNetConfig], float]) -> tuple[MODNetConfig, float]:
-    """The widths on the search's path that `measure` finds under `target` milliseconds, by at most 5 %, and their
+    """Find the widths on the search's path that `measure` finds under `target` milliseconds, by at most 5 %, and their
     milliseconds.
 
     Raises `ValueError` for a target over the dense network's time or under the smallest one's, and where the machine is
@@ -108,8 +108,8 @@ def fit_latency(dense: MODNetConfig, target: float, *, round_to: int = 8,
 
 def widen(start: tuple[MODNetConfig, float], dense: MODNetConfig, target: float, *, round_to: int, cost: LinearCost,
           measure: Callable[[MODNetConfig], float]) -> tuple[MODNetConfig, float]:
-    """`start`, a network and its milliseconds, with single groups widened while it stays under `target` and more than 5 %
-    is left: a step of the search may be longer than that."""
+    """Widen single groups of `start`, a network and its milliseconds, while it stays under `target` and more than 5 % is
+    left: a step of the search may be longer than that."""
     (config, found), members, refused = start, {}, set()
     for group in dense.groups():
         members.setdefault(tied_group(dense, group), []).append(group)

@@ -82,7 +82,7 @@ def pipe_picture(matting: Matting, source: str, look: PictureLook, *, output_dir
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Size and time of the last change of a file; `None` if it is gone."""
+    """Return the size and time of the last change of a file; `None` if it is gone."""
     try:
         stat = path.stat()
     except OSError:
@@ -91,8 +91,8 @@ def stamp_of(path: Path) -> Stamp | None:
 
 
 def complete_pictures(folder: Path, *, sleep: Callable[[float], object] = time.sleep) -> Iterator[Path | None]:
-    """Each picture in a folder, and each that arrives, when it is not being written any more: its size and time were the
-    same at two looks. Once, unless it changes later; `None` after every look. Other files are named once, in a note.
+    """Yield each picture in a folder, and each that arrives, when it is not being written any more: its size and time were
+    the same at two looks. Once, unless it changes later; `None` after every look. Other files are named once, in a note.
 
     Raises `FileNotFoundError` if the folder goes.
     """
