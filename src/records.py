@@ -58,7 +58,7 @@ def _expected(shape: Any) -> str:
 
 
 def _fits(value: Any, shape: Any) -> bool:
-    """Whether `value` is of the kind of `shape`; what is inside is looked at later."""
+    """Return whether `value` is of the kind of `shape`; what is inside is looked at later."""
     if isinstance(shape, Whole | Real):
         kinds = int if isinstance(shape, Whole) else (int, float)
         return (isinstance(value, kinds) and not isinstance(value, bool) and abs(value) <= 10 ** 300

@@ -55,6 +55,7 @@ class HalfSizeFusion(nn.Module):
         self.conv_f = HalfSizeOutput(conv, head, int(norm.plain.sum()), norm.inorm.eps)
 
     def forward(self, image: torch.Tensor, places: torch.Tensor, lr8x: torch.Tensor, hr2x: torch.Tensor) -> torch.Tensor:
+        """Return the matte (N, 1, H, W) of an image (N, 3, H, W), its `places` and the features of both branches."""
         return self.conv_f(self.features(lr8x, hr2x), image, places)
 
 
@@ -74,6 +75,7 @@ class HalfSizeMODNet(nn.Module):
         self.f_branch = HalfSizeFusion(model.f_branch)
 
     def forward(self, image: torch.Tensor, inference: bool = True) -> tuple[None, None, torch.Tensor]:
+        """Return the matte (N, 1, H, W) of an image (N, 3, H, W) in [-1, 1] as the third of what `MODNet` returns."""
         taps, places = self.backbone(image), self.unshuffle(image)
         _, lr8x = self.lr_branch(taps["enc32x"], inference)
         hr2x = self.hr_branch(places, self.quarter(places), taps, lr8x)
@@ -93,8 +95,9 @@ def fold_half(conv: nn.Conv2d, norm: IBNorm) -> nn.Conv2d:
 
 
 def deploy(model: MODNet, *, half_size: bool = True) -> MatteOnly:
-    """A copy of `model`, in eval mode, that gives the same matte: without training heads, every batch norm folded into its
-    convolution, every `IBNorm` without split and concat, and with `half_size` its last stage at half of the size."""
+    """Return a copy of `model`, in eval mode, that gives the same matte: without training heads, every batch norm folded
+    into its convolution, every `IBNorm` without split and concat, and with `half_size` its last stage at half of the
+    size."""
     network = MatteOnly(copy.deepcopy(model)).eval()
     modules = network.model
     for wire in wires(model.config):

@@ -17,16 +17,16 @@ BILINEAR = torch.tensor([[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.75, 0.25]
 
 
 def enlarged_weights(weight: torch.Tensor) -> torch.Tensor:
-    """Weights (4 C, D, 3, 3) for the small map that do what `weight` (C, D, 3, 3) does for the enlarged one; output channel
-    4c + 2y + x is pixel (y, x) of channel c."""
+    """Return weights (4 C, D, 3, 3) for the small map that do what `weight` (C, D, 3, 3) does for the enlarged one; output
+    channel 4c + 2y + x is pixel (y, x) of channel c."""
     rows = BILINEAR.to(weight)
     phases = [torch.einsum("oduv,uk,vl->odkl", weight, rows[y:y + 3], rows[x:x + 3]) for y, x in PHASES]
     return torch.stack(phases, 1).flatten(0, 1)
 
 
 def unshuffled_weights(weight: torch.Tensor) -> torch.Tensor:
-    """Weights (4 C, 4 D, 3, 3) for `pixel_unshuffle` of a picture that do what `weight` (C, D, 3, 3) does for itself; output
-    channels as those of `enlarged_weights`."""
+    """Return weights (4 C, 4 D, 3, 3) for `pixel_unshuffle` of a picture that do what `weight` (C, D, 3, 3) does for itself;
+    output channels as those of `enlarged_weights`."""
     width_out, width_in = weight.shape[:2]
     made = weight.new_zeros(width_out, 4, width_in, 4, 3, 3)
     for number, (y, x) in enumerate(PHASES):
@@ -38,7 +38,7 @@ def unshuffled_weights(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _ends(x: torch.Tensor, count: int, dim: int) -> torch.Tensor:
-    """The first and the last `count` rows (dim 2) or columns (dim 3), side by side."""
+    """Return the first and the last `count` rows (dim 2) or columns (dim 3), side by side."""
     size = x.shape[dim]
     return torch.cat((x.narrow(dim, 0, count), x.narrow(dim, size - count, count)), dim)
 
@@ -49,7 +49,7 @@ def _rim(rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def fixed_conv(weight: torch.Tensor, bias: torch.Tensor | None = None, *, stride: int = 1) -> nn.Conv2d:
-    """A convolution without padding with this weight (C, D, K, K) and bias (C,)."""
+    """Return a convolution without padding with this weight (C, D, K, K) and bias (C,)."""
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], stride, bias=bias is not None).to(weight)
     conv.weight.data.copy_(weight)
     if bias is not None:
@@ -58,14 +58,14 @@ def fixed_conv(weight: torch.Tensor, bias: torch.Tensor | None = None, *, stride
 
 
 def unshuffle() -> nn.Conv2d:
-    """`pixel_unshuffle` of a picture (N, 3, H, W) to (N, 12, H/2, W/2): channel 4c + 2y + x is pixel (y, x) of colour c. As
-    a convolution, since it then reads and writes what its neighbours do, bytes with channels last."""
+    """Return `pixel_unshuffle` of a picture (N, 3, H, W) to (N, 12, H/2, W/2): channel 4c + 2y + x is pixel (y, x) of colour
+    c. As a convolution, since it then reads and writes what its neighbours do, bytes with channels last."""
     return fixed_conv(torch.eye(12).reshape(12, 3, 2, 2), stride=2)
 
 
 def quarter_picture() -> nn.Conv2d:
-    """The picture at a quarter of its size, (N, 3, H/4, W/4), as `interpolate` makes it, of what `unshuffle` gives: the mean
-    of the four pixels in the middle of each 4x4."""
+    """Return the picture at a quarter of its size, (N, 3, H/4, W/4), as `interpolate` makes it, of what `unshuffle` gives:
+    the mean of the four pixels in the middle of each 4x4."""
     weight = torch.zeros(3, 3, 2, 2, 2, 2)  # colour out, colour in, (y, x) in a place, place
     for colour in range(3):
         for y in range(2):
@@ -75,7 +75,7 @@ def quarter_picture() -> nn.Conv2d:
 
 
 def of_unshuffled(conv: nn.Conv2d) -> nn.Conv2d:
-    """A convolution of (half-size picture, other channels), made to read (`unshuffle` of the picture, the others)."""
+    """Return a convolution of (half-size picture, other channels), made to read (`unshuffle` of the picture, the others)."""
     colours, others = conv.weight.data[:, :3], conv.weight.data[:, 3:]
     made = nn.Conv2d(conv.in_channels + 9, conv.out_channels, conv.kernel_size, conv.stride, conv.padding).to(conv.weight)
     made.weight.data.copy_(torch.cat((colours.repeat_interleave(4, 1) / 4, others), 1))
@@ -107,6 +107,7 @@ class HalfSizeOutput(nn.Module):
         self.rim, self.rim_head = conv, head
 
     def forward(self, x: torch.Tensor, image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return the matte (N, 1, H, W) of features at half size, the image and its `places`."""
         small = torch.cat((x, places), 1)
         plain, normed = self.plain(small), self.normed(small)
         rows, columns = (self._outermost(x, image, dim) for dim in (2, 3))
@@ -117,7 +118,8 @@ class HalfSizeOutput(nn.Module):
         return torch.cat((top, inner, bottom), 2)
 
     def _outermost(self, x: torch.Tensor, image: torch.Tensor, dim: int) -> torch.Tensor:
-        """The convolution of the first and last four rows or columns, as the network does it: the outer two are right."""
+        """Return the convolution of the first and last four rows or columns, as the network does it: the outer two are
+        right."""
         return self.rim(torch.cat((upsample2x(_ends(x, 2, dim)), _ends(image, 4, dim)), 1))
 
     def _logits(self, strip: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -140,5 +142,5 @@ def _normalise(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> tor
 
 
 def _four(values: torch.Tensor) -> torch.Tensor:
-    """(N, C) as (N, 4 C), each four times."""
+    """Return (N, C) as (N, 4 C), each four times."""
     return values[:, :, None].expand(-1, -1, 4).flatten(1)

@@ -23,7 +23,7 @@ def available() -> list[str]:
 
 
 def chosen(cpu: str = "auto") -> str:
-    """`cpu`, or for `auto` the best that this machine has (`avx2` where it has none).
+    """Return `cpu`, or for `auto` the best that this machine has (`avx2` where it has none).
 
     Raises `ValueError` for what it lacks.
     """
@@ -36,5 +36,5 @@ def chosen(cpu: str = "auto") -> str:
 
 
 def lanes(cpu: str = "auto") -> int:
-    """Floats in a vector of `cpu`. Raises `ValueError` as `chosen`."""
+    """Return floats in a vector of `cpu`. Raises `ValueError` as `chosen`."""
     return LANES[chosen(cpu)]

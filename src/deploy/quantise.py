@@ -41,7 +41,7 @@ class Quantised(NamedTuple):
 
 def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_SIZE, most: int = MOST_PICTURES
                          ) -> list[np.ndarray]:
-    """Pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most `most`, evenly spread over its sorted
+    """Return pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most `most`, evenly spread over its sorted
     names), or of the shipped portraits, each in one of its versions by turns (`augmented`).
 
     Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and for a
@@ -108,7 +108,8 @@ def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | 
 
 
 def quantise_roughly(model: Model, pictures: Sequence[np.ndarray]) -> Model:
-    """`model` in INT8 with ranges of few pictures and no corrected biases: as quick as a good one, and made sooner."""
+    """Return `model` in INT8 with ranges of few pictures and no corrected biases: as quick as a good one, and made
+    sooner."""
     return _quantise(model, pictures, [], rough=True)
 
 

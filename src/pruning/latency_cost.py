@@ -40,7 +40,7 @@ def check_precision(precision: str, calib_dir: Path | None = None) -> None:
 
 def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8,
                 round_branches_to: int | None = None) -> list[MODNetConfig]:
-    """The networks that the search passes for one cost, from the dense one to the smallest."""
+    """Return the networks that the search passes for one cost, from the dense one to the smallest."""
     search = Search(dense, round_to=round_to, round_branches_to=round_branches_to)
     path = [search.config()]
     while search.step([(cost, 1.0)]):
@@ -49,7 +49,7 @@ def search_path(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8,
 
 
 def channel_costs(dense: MODNetConfig, cost: LinearCost, *, round_to: int = 8) -> dict[str, float]:
-    """Microseconds that a channel of each group costs: what one step of the search saves, over its channels."""
+    """Return microseconds that a channel of each group costs: what one step of the search saves, over its channels."""
     search = Search(dense, round_to=round_to)
     steps = {leader: width - search.narrower(leader) for leader, width in search.widths.items()}
     return {leader: 1000 * search.saving(leader, cost) / step for leader, step in steps.items() if step}

@@ -44,7 +44,7 @@ class Machine(NamedTuple):
 
 
 def deployed(config: MODNetConfig, machine: Machine) -> Model:
-    """A network of random weights as it would be shipped: rewritten and, for int8, quantised.
+    """Return a network of random weights as it would be shipped: rewritten and, for int8, quantised.
 
     Raises `ValueError` for int8 without pictures.
     """
@@ -64,6 +64,7 @@ def deployed(config: MODNetConfig, machine: Machine) -> Model:
 
 
 def compiled(network: Model, machine: Machine, *, profile: bool = False) -> CompiledModel:
+    """Compile a network for the threads and precision of `machine`, with times of its layers if `profile`."""
     options = {"INFERENCE_PRECISION_HINT": PRECISIONS[machine.precision], "INFERENCE_NUM_THREADS": machine.threads,
                "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profile}
     return shared_core().compile_model(network, "CPU", options)
@@ -84,8 +85,8 @@ def measure_ms(config: MODNetConfig, machine: Machine) -> float:
 
 
 def profile_cost(config: MODNetConfig, machine: Machine) -> LinearCost:
-    """Milliseconds of each layer, by OpenVINO's own clock: those of a convolution for each pair of its channels, those of
-    whatever else is done to what it writes (norm, activation, quantising, enlargement, concat) for each channel."""
+    """Return milliseconds of each layer, by OpenVINO's own clock: those of a convolution for each pair of its channels,
+    those of whatever else is done to what it writes (norm, activation, quantising, enlargement, concat) for each channel."""
     network = deployed(config, machine)
     request, image = compiled(network, machine, profile=True).create_infer_request(), _image()
     spent: dict[str, list[float]] = {}
@@ -109,7 +110,7 @@ def profile_cost(config: MODNetConfig, machine: Machine) -> LinearCost:
 
 
 def _linear(config: MODNetConfig, inside: Counter[Wire], after: Counter[Wire]) -> LinearCost:
-    """Milliseconds inside and after each layer as a linear cost."""
+    """Return milliseconds inside and after each layer as a linear cost."""
     per_pair, per_width = {}, {}
     for wire in wires(config):
         width_in = 1 if wire.kind == DEPTHWISE else sum(config.width(group) for group in wire.reads)
@@ -119,14 +120,14 @@ def _linear(config: MODNetConfig, inside: Counter[Wire], after: Counter[Wire]) -
 
 
 def _node(nodes: dict[str, Node], name: str) -> Node | None:
-    """The node of the network that OpenVINO's `name` stems from: it appends what it makes of one."""
+    """Return the node of the network that OpenVINO's `name` stems from: it appends what it makes of one."""
     while name and name not in nodes:
         name = name.rpartition("/")[0]
     return nodes.get(name)
 
 
 def _wire(node: Node, layers: dict[str, Wire]) -> Wire | None:
-    """The layer that a convolution or linear layer computes."""
+    """Return the layer that a convolution or linear layer computes."""
     if node.get_type_name() not in LAYERS:
         return None
     module = node.get_friendly_name().removeprefix(PREFIX).partition("/")[0]
@@ -135,7 +136,7 @@ def _wire(node: Node, layers: dict[str, Wire]) -> Wire | None:
 
 
 def _sources(node: Node, layers: dict[str, Wire]) -> set[Wire]:
-    """The layers whose outputs reach `node` without another layer between."""
+    """Return the layers whose outputs reach `node` without another layer between."""
     found, seen, open_ = set(), set(), [node]
     while open_:
         for value in open_.pop().input_values():

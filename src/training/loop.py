@@ -90,7 +90,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
 
 
 def is_saved(epochs: int, recipe: Recipe, save_step: int) -> bool:
-    """Whether a checkpoint of its own is written after this many epochs."""
+    """Return whether a checkpoint of its own is written after this many epochs."""
     return epochs == recipe.epochs or epochs % save_step == 0
 
 

@@ -112,8 +112,8 @@ def _names(split: str, count: int) -> list[str]:
 
 
 def _read_record(out_dir: Path) -> dict | None:
-    """What `generate_data_set` wrote of a set, `None` for a folder without one. Raises `ValueError` naming file and field,
-    and for pictures without a record."""
+    """Return what `generate_data_set` wrote of a set, `None` for a folder without one. Raises `ValueError` naming file and
+    field, and for pictures without a record."""
     record = out_dir / RECORD
     if os.path.lexists(record):
         return read_json(record, RECORD_SHAPE)
@@ -123,7 +123,8 @@ def _read_record(out_dir: Path) -> dict | None:
 
 
 def _made_here(out_dir: Path, settings: dict) -> list[Path]:
-    """The pictures of a set with these settings that are there. Raises `ValueError` naming a file that is not of them."""
+    """Return the pictures of a set with these settings that are there. Raises `ValueError` naming a file that is not of
+    them."""
     names, size = set(_names("train", settings["train"]) + _names("val", settings["val"])), (settings["width"],
                                                                                            settings["height"])
     made = []
