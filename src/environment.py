@@ -35,7 +35,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _own_folder(name: str) -> str:
-    """Return a folder among the system's temporary ones that belongs to this user alone, the same at each run if it can be."""
+    """Return a temporary folder that belongs to this user alone, the same at each run if it can be."""
     path = Path(tempfile.gettempdir()) / f"modnet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}" / name
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
