@@ -14,7 +14,8 @@ from src.console import print_anything
 from src.interrupts import Terminated, ended_by_signals
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "onnx", "onnxruntime", "openvino", "thop")
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless", "onnx", "onnxruntime", "openvino",
+            "thop")
 
 
 class NetworkError(RuntimeError):

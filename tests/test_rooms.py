@@ -23,7 +23,7 @@ MAY_IMPORT = {
 }
 # Files at the root of `src/` that rooms share, each with the rooms it needs itself.
 SHARED = {"files": set(), "results": set(), "records": set(), "command_line": set(),
-          "state_file": set(), "console": set(), "interrupts": set(), "script": set(),
+          "state_file": set(), "console": set(), "interrupts": set(), "environment": set(), "script": set(),
           "checkpoint": {"models"}, "complexity": {"models"}}
 WITHOUT_TORCH = ("media", "runtime", "page")
 

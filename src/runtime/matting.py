@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from openvino import AsyncInferQueue, CompiledModel, InferRequest, Model
 
 WHOLE = (slice(None), slice(None))
+# OpenVINO keeps compiled code for each layer and each size that it has seen, 5000 of them by itself, and grows with them.
+SHAPES_KEPT = 100
 
 
 class Started(NamedTuple):
@@ -103,8 +105,9 @@ class Matting:
         # NPU and MYRIAD do not know the hint; a combined device hands it on.
         if exact and not device.startswith(("NPU", "MYRIAD")):
             config["INFERENCE_PRECISION_HINT"] = "f32"
-        if threads and device == "CPU":
-            config["INFERENCE_NUM_THREADS"] = threads
+        if device == "CPU":
+            config["CPU_RUNTIME_CACHE_CAPACITY"] = SHAPES_KEPT
+            config |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
         if cache_dir:
             config["CACHE_DIR"] = os.fsencode(cache_dir)  # as text it takes no name that is not UTF-8
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
