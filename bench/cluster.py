@@ -27,7 +27,7 @@ import numpy as np
 from src.command_line import Parser
 from src.console import progress_bar
 from src.data.portraits.generate import generate_portrait
-from src.files import write_json
+from src.files import check_output, write_json
 from src.runtime.cluster import import_ray
 from src.script import peak_memory, provenance, run_script
 
@@ -109,6 +109,7 @@ def scale_up(per_core: float, share: float, *, machines: int, cores: int, price:
 
 def bench(*, pictures: int, cores: list[int], machines: int, machine_cores: int, price: float, output: Path) -> dict:
     """Do every run, the plain command and Ray in turns; the result is printed and written to `output`."""
+    check_output(output, "--output")
     import_ray()
     rows = {}
     with tempfile.TemporaryDirectory() as name:

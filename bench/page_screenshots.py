@@ -22,6 +22,7 @@ import av
 from PIL import Image
 
 from src.command_line import Parser
+from src.files import check_writable
 from src.script import run_script
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -127,6 +128,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    check_writable(args.output_dir, "--output-dir")
     take(args.url, args.video.resolve(), args.picture.resolve(), args.output_dir)
     return 0
 

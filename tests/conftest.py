@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ from src.models.prune_info import to_prune_info
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them every script that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tiny_config() -> MODNetConfig:

@@ -139,8 +139,8 @@ def test_options_that_do_not_go_together_are_refused(dense_ckpt, args, said):
 
 def test_a_latency_target_is_met_and_said(dense_ckpt, tmp_path, monkeypatch, capsys):
     pytest.importorskip("openvino")
-    monkeypatch.setattr("src.pruning.latency_cost.profile_cost", lambda config, **options: linear_macs())
-    monkeypatch.setattr("src.pruning.latency_cost.measure_ms", lambda config, **options: macs(config) / 1e8)
+    monkeypatch.setattr("src.pruning.latency_cost.profile_cost", lambda config, machine: linear_macs())
+    monkeypatch.setattr("src.pruning.latency_cost.measure_ms", lambda config, machine: macs(config) / 1e8)
     args = ["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path)]
     assert main([*args, "--target-latency", "40", "--threads", "1"]) == 0
     info = json.loads((tmp_path / "modnet_p_latency_40ms_1_threads_fp32_tied.json").read_text())

@@ -180,7 +180,7 @@ def test_several_sets_with_weights_and_one_half_of_val(tiny_ckpt, discs, tmp_pat
     assert row["step"] == 2 and row["val_n"] == 4 and row["val_mse_discs"] == row["val_mse_others"] == row["val_mse"]
     assert "val_mse_others" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no pictures in the half 'report'"):
-        trainer.main([*args, "report"])
+        trainer.main([*args, "report", "--name", "another"])
 
 
 @pytest.mark.parametrize(("args", "said"), [

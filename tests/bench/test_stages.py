@@ -86,7 +86,7 @@ def said_of(listed, text, capsys) -> str:
 
 @pytest.mark.parametrize(("old", "new", "said"), [
     ("epoch = 2", "epochs = 2", "stage 'one': unrecognized arguments: --epochs 2"),
-    ("epoch = 2", "epoch = -2", "stage 'one': epochs is -2, allowed are"),
+    ("epoch = 2", "epoch = -2", "stage 'one': --epoch is -2, allowed are"),
     ("epoch = 2", 'epoch = "x"', "stage 'one': argument --epoch: invalid int value: 'x'"),
     ('name = "two"', 'name = "one"', "has two stages 'one'"), ('name = "two"', "", "stage 2 has the name None"),
     ('name = "two"', 'name = "../x"', "allowed are letters"), ('average = ["one", "two"]', 'average = ["three"]',

@@ -207,7 +207,8 @@ def transparent_pictures() -> Iterator[tuple[str, Image.Image, dict, int]]:
                                 ("tga", 102, "tga"), ("jp2", 102, "jp2"), ("ico", 255, "ico"), ("qoi", 102, "qoi")):
         picture = Image.fromarray(colours)
         picture.putalpha(Image.fromarray(np.uint8([0] * 8 + [right] * 8)[None].repeat(8, 0)))
-        options = {"webp": {"lossless": True, "exact": True}, "avif": {"quality": 100, "subsampling": "4:4:4"}}
+        options = {"webp": {"lossless": True, "exact": True}, "ico": {"sizes": [(16, 8)]},
+                   "avif": {"quality": 100, "subsampling": "4:4:4"}}
         yield f"{name}.{suffix}", picture, options.get(suffix, {}), right
     palette = Image.fromarray(np.uint8([0] * 8 + [1] * 8)[None].repeat(8, 0), "P")
     palette.putpalette([0, 255, 0, 255, 0, 0])

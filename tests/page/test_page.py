@@ -105,7 +105,7 @@ def test_a_video_is_told_of_and_cut_out_with_its_sound(folder, tiny_xml, clip):
     *_, done = matted(clip, Matting(tiny_xml["free"], ref_size=64), WHITE, Limits())
     assert done.frames == 10 and [path.name for path in done.paths] == ["clip_composite.mp4"]
     with contextlib.closing(VideoReader(done.paths[0])) as reader:
-        assert reader.info.sound is not None
+        assert reader.info.sounds
 
 
 def test_who_leaves_stops_the_work_and_a_header_that_lies_is_found_out(folder, tiny_xml, clip, monkeypatch):

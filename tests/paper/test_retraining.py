@@ -53,7 +53,7 @@ def one_network(tiny_ckpt, monkeypatch):
     """Only one network, and it is the tiny one: what is tested is the training."""
     def prune_networks(steps, ckpt_path, **_):
         info = json.loads(tiny_ckpt.with_suffix(".json").read_text())
-        info["counts"] = {"after": {"params": 5, "macs_deploy": 7}}
+        info["counts"] = {"before": {}, "after": {"params": 5, "macs_deploy": 7}}
         tiny_ckpt.with_suffix(".json").write_text(json.dumps(info))
         return {"tiny": tiny_ckpt}
 
