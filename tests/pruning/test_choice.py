@@ -3,14 +3,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from src.deploy.instruction_set import chosen as chosen_cpu
+from src.deploy.instruction_set import lanes
 from src.models.config import MODNetConfig
 from src.models.costs import macs, params
 from src.pruning import choice
 from src.pruning.budget import Budget
 from src.pruning.choice import ByBudget, ByLatency, ByRatio, BySearch, Choice, pruned_stem
+from src.pruning.latency_cost import Fitted
 from tests.conftest import tiny_config
 from tests.pruning.test_budget import FILTERS
 
@@ -37,7 +41,9 @@ def test_published_and_other_names(how: Choice, options: dict, stem: str) -> Non
     (lambda: BySearch(Budget(macs=float("inf"))), "--target-macs is inf"),
     (lambda: BySearch(Budget(macs=1e9), round_branches_to=0), "round-branches-to is 0"),
     (lambda: ByLatency(0), "--target-latency is 0"), (lambda: ByLatency(9, threads=0), "--threads is 0"),
-    (lambda: ByLatency(9, precision="int3"), "precision is 'int3'")])
+    (lambda: ByLatency(9, precision="int3"), "precision is 'int3'"),
+    (lambda: ByLatency(9, precision="int8"), "precision int8 needs calibration pictures: give --calib-dir"),
+    (lambda: ByLatency(9, calib_dir=Path()), "--calib-dir is for --precision int8, not fp32")])
 def test_a_choice_that_cannot_be_is_refused_when_it_is_made(make: Callable[[], Choice], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
@@ -45,7 +51,7 @@ def test_a_choice_that_cannot_be_is_refused_when_it_is_made(make: Callable[[], C
 
 def test_every_way_says_the_same_keys_and_meets_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
     dense = MODNetConfig()
-    monkeypatch.setattr(choice, "fit_machine", lambda dense, ms, **options: (tiny_config(), 0.97 * ms))
+    monkeypatch.setattr(choice, "fit_machine", lambda dense, ms, **options: Fitted(tiny_config(), 0.97 * ms, {"f.1x": 2.5}))
     for how, count, bound in ((ByBudget(Budget(macs=4e9), "tied"), macs, 4e9), (BySearch(Budget(params=2e6)), params, 2e6)):
         chosen = how.choose(FILTERS, dense)
         assert 0.98 * bound <= count(chosen.config) <= bound and list(chosen.keys) == KEYS
@@ -54,7 +60,9 @@ def test_every_way_says_the_same_keys_and_meets_its_target(monkeypatch: pytest.M
     assert (chosen.config, chosen.ratio, chosen.threshold) == (tiny_config(), 1 - 8 / 32, 0)
     assert json.loads(json.dumps(chosen.keys)) == {
         "rule": "tied", "scope": "whole", "budget": None, "search": False,
-        "latency": {"milliseconds": 20, "threads": 1, "precision": "fp32", "measured": pytest.approx(19.4)}}
+        "latency": {"milliseconds": 20, "threads": 1, "precision": "fp32", "measured": pytest.approx(19.4),
+                    "cpu": chosen_cpu(), "round_branches_to": max(8, lanes())}}
+    assert "| f.1x | 2.5 |" in chosen.note
 
 
 @pytest.mark.parametrize(("scope", "ratio", "kept"), [("whole", 0.5, []), ("branches", 0.5, ["stem", "block9.hidden", "se"]),
