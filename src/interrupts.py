@@ -33,7 +33,9 @@ def _end(number: int) -> None:
     remove_unfinished()
     if "multiprocessing" in sys.modules:
         for child in sys.modules["multiprocessing"].active_children():
-            child.kill()
+            # Those that load batches are daemons: they notice by themselves, and clear their temporary folders.
+            if not child.daemon:
+                child.kill()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(STATUSES[number])

@@ -52,14 +52,14 @@ def test_losses_gradients_and_statistics_of_two_processes_are_those_of_one(tmp_p
                 torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
-def run_nodes(script: Path, *args: object, restarts: int = 0) -> list[subprocess.CompletedProcess]:
+def run_nodes(script: Path, *args: object) -> list[subprocess.CompletedProcess]:
     """Runs a script on two nodes of one process each, torchrun's agents on this machine that meet over the loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 1, "--rdzv-backend", "c10d",
                "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "tests", "--local-addr", "127.0.0.1",
-               "--max-restarts", restarts, script, *args]
+               "--max-restarts", 0, script, *args]
     agents = [subprocess.Popen(list(map(str, command)), env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     said = [agent.communicate(timeout=300) for agent in agents]
@@ -81,41 +81,6 @@ def test_two_nodes_take_the_samples_of_one_process_and_write_once(tiny_ckpt, dis
         assert two["val_semantic"] == pytest.approx(one["val_semantic"], rel=0.02)
     assert rows[0][1]["loss"] != pytest.approx(rows[0][0]["loss"], rel=0.02), "each epoch has samples of its own"
     assert {p.name for p in Path(tmp_path / "one").iterdir()} == {p.name for p in Path(tmp_path / "two").iterdir()}
-
-
-KILLED_ONCE = """
-import os, signal, sys
-sys.path[:0] = [{root!r}]
-from pathlib import Path
-from src import trainer
-from src.training import loop
-
-real, mark = loop.train_epoch, Path({mark!r})
-
-def train_epoch(state, loader, batches, recipe, *, title):
-    if batches.epoch == 1 and batches.rank == 1 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(state, loader, batches, recipe, title=title)
-
-loop.train_epoch = train_epoch
-sys.exit(trainer.main())
-"""
-
-
-def test_a_killed_process_is_started_again_and_repeats_its_epoch_alone(tiny_ckpt, discs, tmp_path):
-    script = tmp_path / "killed_once.py"
-    script.write_text(KILLED_ONCE.format(root=str(ROOT), mark=str(tmp_path / "killed")))
-    args = ["--model-path", tiny_ckpt, "--data-dir", discs, "--input-size", 64, "--epoch", 2, "--steps-per-epoch", 1,
-            "--batch-size", 1, "--accumulate", 2, "--precision", "bf16", "--lr", 1e-8, "--val-every", 2,
-            "--freeze-bn-steps", -1]
-    whole = run_nodes(ROOT / "src/trainer.py", *args, "--save-dir", tmp_path / "whole")
-    killed = run_nodes(script, *args, "--save-dir", tmp_path / "killed_run", "--resume", restarts=1)
-    assert [node.returncode for node in whole + killed] == [0] * 4, killed[0].stderr[-3000:] + killed[1].stderr[-3000:]
-    assert (tmp_path / "killed").exists()
-    one, two = (read_log(tmp_path / name / "tiny") for name in ("whole", "killed_run"))
-    assert [row["step"] for row in two] == [1, 2]
-    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-6)
 
 
 def test_a_single_process_needs_no_group(tiny_model):
