@@ -204,6 +204,3 @@ class _Skipped:
             raise ValueError(f"{line} (--strict)") from None
         note(f"left out: {line}")
         return True
-
-
-__all__ = ["ShardDataset", "is_shards", "shard_names", "write_shards"]

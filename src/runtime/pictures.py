@@ -105,9 +105,14 @@ def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, 
     return 1 if failed else 0
 
 
+def is_done(job: Job) -> bool:
+    """Return whether every result of a picture is there."""
+    return all(map(exists, job.results.values()))
+
+
 def without_done(jobs: Sequence[Job]) -> list[Job]:
     """Return the jobs that lack a result, and say how many do not."""
-    left = [job for job in jobs if not all(map(exists, job.results.values()))]
+    left = [job for job in jobs if not is_done(job)]
     say(f"{len(jobs) - len(left)} of {len(jobs)} pictures left out: their results are there")
     return left
 

@@ -14,7 +14,7 @@ from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, result_paths, save_results
 from src.runtime.inputs import is_pattern
 from src.runtime.matting import Matting
-from src.runtime.pictures import Job, done_or_said, in_milliseconds, plan, written
+from src.runtime.pictures import Job, done_or_said, in_milliseconds, is_done, plan, written
 
 PIPE, STDIN = "-", "stdin"
 POLL_SECONDS = 0.5
@@ -133,7 +133,7 @@ def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, 
                 continue
             try:
                 [*_, job] = plan([*(path for path in mine if path != picture), picture], look, output_dir=output_dir)
-                if skip_existing and picture not in mine and all(path.is_file() for path in job.results.values()):
+                if skip_existing and picture not in mine and is_done(job):
                     mine[picture] = job
                     continue
                 say(done_or_said(work, job))
