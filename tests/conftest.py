@@ -4,9 +4,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,9 +20,15 @@ from src.checkpoint import save_model
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.script import run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
+
+# Two workers of pytest-xdist share the machine: more threads than one each only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every script that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -77,6 +85,14 @@ def run(script: str, *args: object, cwd: Path = ROOT, env: dict | None = None) -
     """Runs a script of the repository as a user does."""
     return subprocess.run([sys.executable, str(ROOT / script), *map(str, args)], cwd=cwd, env=env, capture_output=True,
                           text=True, timeout=300)
+
+
+def status_of(main: Callable[[list[str]], int], *args: object) -> int:
+    """The exit status of a script's `main`, run in this process: ten times as quick as `run`, where one start was seen."""
+    try:
+        return run_script(lambda: main([*map(str, args)]))
+    except SystemExit as stop:
+        return stop.code
 
 
 def write_noise(path: Path, grid: tuple[int, int], size: tuple[int, int]) -> Path:

@@ -8,7 +8,7 @@ from main_prune import main
 from src.checkpoint import load_model, save_model
 from src.models.costs import linear_macs, macs
 from src.models.prune_info import PUBLISHED_KEYS, from_prune_info, to_prune_info
-from tests.conftest import run, upstream_state
+from tests.conftest import run, status_of, upstream_state
 
 
 @pytest.fixture(scope="module")
@@ -30,31 +30,29 @@ def test_published_command_from_another_folder(dense_ckpt, tmp_path):
     assert "| block17.hidden | 960 |" in done.stdout and "GMACs, as deployed" in done.stdout
 
 
-@pytest.mark.parametrize("flags", [["--no-weight-replace"], ["--weight_replace", "False"]])
-def test_fresh_initialisation_has_the_widths_but_not_the_weights(dense_ckpt, tmp_path, flags):
-    for seed in (1, 2):
+def test_fresh_initialisation_has_the_widths_but_not_the_weights(dense_ckpt, tmp_path):
+    kernels = []
+    for seed, flags in ((1, ["--no-weight-replace"]), (2, ["--weight_replace", "False"])):
         assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path / f"s{seed}"), "--seed", str(seed),
                      *flags]) == 0
-    states = [load_model(tmp_path / f"s{seed}" / "modnet_p_ratio_0.5_thresh_0.5.ckpt").state_dict() for seed in (1, 2)]
-    key = "hr_branch.conv_hr.0.layers.0.weight"
-    assert not torch.equal(states[0][key], states[1][key]) and states[0][key].shape == states[1][key].shape
+        state = load_model(tmp_path / f"s{seed}" / "modnet_p_ratio_0.5_thresh_0.5.ckpt").state_dict()
+        kernels.append(state["hr_branch.conv_hr.0.layers.0.weight"])
+    dense = load_model(dense_ckpt).state_dict()["hr_branch.conv_hr.0.layers.0.weight"]
+    assert not torch.equal(*kernels) and kernels[0].shape == kernels[1].shape
+    assert not any((dense.flatten(0, 1) == kernel[0, 0]).all((-1, -2)).any() for kernel in kernels)
 
 
 @pytest.mark.parametrize(("args", "said"), [
     (["--ratio", "1.5"], "ratio is 1.5"), (["--ratio", "0.95"], "ratio is 0.95"), (["--threshold", "0"], "threshold is 0"),
     (["--weight_replace", "maybe"], "maybe"), (["--ratio", "x"], "--ratio"), (["--rule", "best"], "--rule")])
 def test_bad_numbers_cost_one_line_and_status_2(dense_ckpt, tmp_path, capsys, args, said):
-    from src.script import run_script
-    try:
-        status = run_script(lambda: main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path / "r"), *args]))
-    except SystemExit as stop:
-        status = stop.code
+    status = status_of(main, "--ckpt-path", dense_ckpt, "--save-dir", tmp_path / "r", *args)
     err = capsys.readouterr().err
     assert status == 2 and said in err and "Traceback" not in err
     assert not (tmp_path / "r").exists()
 
 
-def test_bad_checkpoints_cost_one_line_and_status_2(tmp_path, tiny_model):
+def test_bad_checkpoints_cost_one_line_and_status_2(tmp_path, tiny_model, capsys):
     (tmp_path / "text.ckpt").write_text("hello")
     save_model(tiny_model, tmp_path / "nan.ckpt", to_prune_info(tiny_model.config))
     state = tiny_model.state_dict()
@@ -62,8 +60,9 @@ def test_bad_checkpoints_cost_one_line_and_status_2(tmp_path, tiny_model):
     torch.save(state, tmp_path / "nan.ckpt")
     for name, said in (("text.ckpt", "text.ckpt"), ("none.ckpt", "none.ckpt"),
                        ("nan.ckpt", "hr_branch.conv_hr.0.layers.0.weight holds values that are not finite")):
-        done = run("main_prune.py", "--ckpt_path", tmp_path / name, "--save-dir", tmp_path / "r")
-        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and said in done.stderr
+        assert status_of(main, "--ckpt_path", tmp_path / name, "--save-dir", tmp_path / "r") == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1 and said in err
     assert not (tmp_path / "r").exists()
 
 

@@ -1,4 +1,5 @@
 """The whole chain as a user runs it, on a small network and generated pictures."""
+import functools
 import json
 
 import cv2
@@ -11,8 +12,9 @@ from src.data.portraits.generate import generate_data_set
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.paper import pipeline
 from src.paper.report import counts_table, found, latency_table, verdict
-from tests.conftest import randomise, run
+from tests.conftest import randomise, run, status_of
 
 pytest.importorskip("onnx", minversion="1.0")
 pytest.importorskip("openvino")
@@ -29,13 +31,18 @@ def small_dense(tmp_path_factory):
     return path
 
 
-def test_chain_from_another_folder_and_nothing_is_done_twice(small_dense, tmp_path):
+def test_chain_from_another_folder_and_nothing_is_done_twice(small_dense, tmp_path, monkeypatch, capsys):
     generate_data_set(tmp_path / "data", train=4, val=2, seed=0, height=96, width=96)
     args = ["--ckpt-path", small_dense, "--data-dir", "data", "--epoch", 1, "--batch-size", 2, "--input-size", 64,
             "--threads", 1]
-    done = run("reproduce.py", *args, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "16 steps, about " in done.stdout and "[3/16] retrain, published rule, about " in done.stdout
+    monkeypatch.chdir(tmp_path)
+    # The times themselves are tested in tests/bench; here they need not be exact.
+    quick = functools.partial(pipeline.measure_latency, size=(64, 64), repeats=2, warm_up=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "measure_latency", quick)
+        assert status_of(reproduce.main, *args) == 0
+    said = capsys.readouterr().out
+    assert "16 steps, about " in said and "[3/16] retrain, published rule, about " in said
     folder = tmp_path / "result" / "reproduce"
     report = json.loads((folder / "report.json").read_text())
     results = report["results"]
@@ -63,9 +70,11 @@ def test_the_word_generated_means_drawings_and_the_default_is_the_shipped_portra
     assert not generated and [len(find_pairs(folder, split)) for split in ("train", "val")] == [48, 12]
 
 
-def test_bad_input_costs_one_line(tmp_path):
-    done = run("reproduce.py", "--ckpt-path", "none.ckpt", "--data-dir", "none", cwd=tmp_path)
-    assert done.returncode == 2 and "none" in done.stderr and len(done.stderr.splitlines()) == 1
+def test_bad_input_costs_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert status_of(reproduce.main, "--ckpt-path", "none.ckpt", "--data-dir", "none") == 2
+    said = capsys.readouterr().err
+    assert "none" in said and len(said.splitlines()) == 1
 
 
 def make_report(published, ours, shipped):

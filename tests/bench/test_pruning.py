@@ -1,4 +1,5 @@
 """The rivals of bench/pruning.py, and its tables."""
+import importlib.util
 import sys
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from src.models.channels import CONV_IBN, wires
 from src.models.config import MODNetConfig
 from src.models.modnet import IBNorm, MODNet
-from tests.conftest import ROOT, randomise, run
+from tests.conftest import ROOT, randomise, run, status_of
 
 sys.path.insert(0, str(ROOT / "bench"))
 
@@ -50,13 +51,16 @@ def test_torch_pruning_meets_the_macs_and_keeps_the_batch_norms_of_the_kept_chan
             assert np.isin(norm.bnorm.running_mean.numpy(), old[name].bnorm.running_mean.numpy()).all()
 
 
-def test_the_script_resumes_and_refuses_another_setting(tiny_model, discs, tmp_path):
+def test_the_script_resumes_and_refuses_another_setting(tiny_model, discs, tmp_path, capsys):
     args = ("bench/pruning.py", "--data-dir", discs, "--sizes", 8e9, "--seeds", 0, "--steps", 1, "--batch-size", 2,
             "--input-size", 64, "--eval-size", 64, "--output-dir", tmp_path, "--ways",
             "tied, search, l1", "tied, search, taylor")
     done = run(*args)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "pruning_bench.jsonl").read_text().splitlines()
-    assert run(*args).stdout == done.stdout and (tmp_path / "pruning_bench.jsonl").read_text().splitlines() == lines
-    again = run(*args, "--lr", 0.5)
-    assert again.returncode == 2 and "lr 0.001, now it is 0.5" in again.stderr
+    spec = importlib.util.spec_from_file_location("bench_pruning", ROOT / "bench" / "pruning.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    assert status_of(bench.main, *args[1:]) == 0 and capsys.readouterr().out == done.stdout
+    assert (tmp_path / "pruning_bench.jsonl").read_text().splitlines() == lines
+    assert status_of(bench.main, *args[1:], "--lr", 0.5) == 2 and "lr 0.001, now it is 0.5" in capsys.readouterr().err

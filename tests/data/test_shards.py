@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from src import trainer
 from src.data import pack, shards
 from src.data.crops import Crops
 from src.data.layouts import find_pairs
@@ -18,7 +19,7 @@ from src.data.scene import PLAIN
 from src.data.shards import ShardDataset, shard_names
 from src.data.sources import Source
 from src.training.options import parse_data
-from tests.conftest import run
+from tests.conftest import run, status_of
 
 CROPS = Crops(64, (1.0, 1.2), 1.0, (1.0, 1.0), 0.5, PLAIN, None)
 
@@ -137,12 +138,13 @@ def test_an_epoch_does_not_depend_on_those_before_it(packed):
     assert names(resumed, 12) == names(unbroken, 12)
 
 
-def test_training_streams_shards_if_told_how_long_an_epoch_is(packed, discs, tiny_ckpt, tmp_path):
+def test_training_streams_shards_if_told_how_long_an_epoch_is(packed, discs, tiny_ckpt, tmp_path, capsys):
     options = ["--model-path", tiny_ckpt, "--data-dir", packed, "--val-dir", discs, "--input-size", 64, "--batch-size", 2,
                "--steps-per-epoch", 2, "--lr", 1e-4]
     whole = run("src/trainer.py", *options, "--epoch", 2, "--save-dir", tmp_path / "whole", "--schedule", "step")
     assert whole.returncode == 0, whole.stderr
     rows = [json.loads(line) for line in (tmp_path / "whole/tiny_log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4] and np.isfinite([row["loss"] for row in rows]).all()
-    done = run("src/trainer.py", "--model-path", tiny_ckpt, "--data-dir", packed, "--save-dir", tmp_path / "no")
-    assert done.returncode == 2 and "--steps-per-epoch" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert status_of(trainer.main, "--model-path", tiny_ckpt, "--data-dir", packed, "--save-dir", tmp_path / "no") == 2
+    said = capsys.readouterr().err
+    assert "--steps-per-epoch" in said and len(said.splitlines()) == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import reproduce
 import src.paper.retraining as subject
 from src.data.layouts import find_pairs
 from src.data.portraits.generate import generate_data_set
@@ -12,9 +13,9 @@ from src.paper.retraining import NETWORKS, draw_bars, error_table, retraining_ta
 from src.pruning.choice import BySearch
 from src.training import loop
 from src.training.recipe import MODES, Recipe
-from tests.conftest import run, tiny_config
+from tests.conftest import status_of, tiny_config
 
-RECIPE = Recipe(epochs=1, batch_size=2, input_size=64, optimizer="adamw", schedule="onecycle")
+RECIPE = Recipe(epochs=1, batch_size=2, input_size=64, steps_per_epoch=1, optimizer="adamw", schedule="onecycle")
 
 
 def row(network, mode, seed, mse):
@@ -73,7 +74,7 @@ def test_modes_get_their_epochs_and_nothing_is_trained_twice(one_network, discs,
     assert [(r["mode"], r["seed"], r["epochs"]) for r in report["runs"]] == [
         (mode, seed, 2 if mode == "scratch-b" else 1) for seed in (0, 1) for mode in MODES]
     assert len({r["mse"] for r in report["runs"]}) == 6 and all(r["n"] == 1 for r in report["runs"])
-    assert "Trained 1 epoch at 64 px" in path.read_text()
+    assert "Trained 1 epoch of 1 steps at 64 px" in path.read_text()
     assert f"{report['summary'][0]['mse']:.4f} ± " in path.read_text() and path.with_suffix(".png").is_file()
     capsys.readouterr()
     make(one_network, discs, tmp_path / "r", limit=1)
@@ -118,11 +119,12 @@ def test_networks_of_the_table_are_what_they_say(monkeypatch):
     assert all((how.ratio, how.threshold) == (0.25, 0.3) for how in (hows[0], *hows[3:]))
 
 
-def test_bad_input_costs_one_line(tmp_path):
+def test_bad_input_costs_one_line(tmp_path, monkeypatch, capsys):
     generate_data_set(tmp_path / "data", train=2, val=0, height=64, width=64)
     assert len(find_pairs(tmp_path / "data", "train")) == 2
-    done = run("reproduce.py", "--table", "retraining", "--data-dir", "data", cwd=tmp_path)
-    assert done.returncode == 2 and "data has no val/fg" in done.stderr and len(done.stderr.splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    assert status_of(reproduce.main, "--table", "retraining", "--data-dir", "data") == 2
+    said = capsys.readouterr().err
+    assert "data has no val/fg" in said and len(said.splitlines()) == 1
     assert not (tmp_path / "result").exists()
-    done = run("reproduce.py", "--table", "third", cwd=tmp_path)
-    assert done.returncode == 2 and "'third' (choose from" in done.stderr
+    assert status_of(reproduce.main, "--table", "third") == 2 and "'third' (choose from" in capsys.readouterr().err
