@@ -42,7 +42,7 @@ from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
 from src.runtime.cluster import Work, run_on_cluster
-from src.runtime.inputs import Inputs, find_inputs, is_video, result_folders, webcam_of
+from src.runtime.inputs import Inputs, find_inputs, is_video, webcam_of
 from src.runtime.matting import Matting
 from src.runtime.options import add_network_options, network_settings
 from src.runtime.pictures import (
@@ -50,6 +50,7 @@ from src.runtime.pictures import (
     add_output_options,
     check_quality,
     in_milliseconds,
+    named_files,
     plan,
     run_pictures,
     without_done,
@@ -57,7 +58,7 @@ from src.runtime.pictures import (
 )
 from src.runtime.pipes import add_pipe_options, check_pipe, pipe_picture, watch_pictures
 from src.runtime.places import read_list
-from src.runtime.video import matte_video, report_video
+from src.runtime.video import matte_video, plan_videos, report_video
 from src.script import run_script
 
 
@@ -133,16 +134,17 @@ def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
 
 
 def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Path, skip_existing: bool = False,
-                 window: bool = False) -> int:
+                 window: bool = False, kept: Sequence[Path] = ()) -> int:
     """Write the results of videos, one after the other; the exit status, 1 if one of several failed.
 
-    Raises `ValueError` or `OSError` if a video that is alone cannot be read or written.
+    Raises `ValueError` as `plan_videos` does, and `ValueError` or `OSError` if a video that is alone cannot be read or
+    written.
     """
     status = 0
-    for path, folder in result_folders(inputs.files, output_dir).items():
+    for path, folder in plan_videos(inputs.files, look, output_dir=output_dir, kept=kept).items():
         try:
             with contextlib.closing(VideoReader(str(path))) as reader:
-                if skip_existing and all(file.is_file() for file in result_paths(reader, folder, look).values()):
+                if skip_existing and all(file.is_file() for file in result_paths(path, folder, look).values()):
                     print(f"{path} left out: its results are there")
                     continue
                 status = max(status, infer_video(matting, reader, look, output_dir=folder, window=window))
@@ -164,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         check_window()
     pictures = PictureLook(args.save or (["cutout"] if args.output else STILL_KINDS), backdrop, args.foreground, args.format,
                            check_quality(args.format, args.quality))
-    load = functools.partial(Matting, **network, threads=args.threads)
+    load, kept = functools.partial(Matting, **network, threads=args.threads), named_files(args.background, args.list)
     if args.watch or args.output or "-" in args.image_path:
         given = {"--show": args.show, "--list": args.list, "--ray": args.ray is not None,
                  "--camera": args.camera is not None, "--mode": args.mode not in (None, "image")}
@@ -173,8 +175,9 @@ def main(argv: list[str] | None = None) -> int:
         source, matting = args.image_path[0], load(hint=args.hint or "latency")
         if args.watch:
             return watch_pictures(Path(source), cut_out(matting, pictures), pictures, output_dir=args.output_dir,
-                                  skip_existing=args.skip_existing)
-        return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None)
+                                  skip_existing=args.skip_existing, kept=kept)
+        return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None,
+                            kept=kept)
     camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []
     if camera is None:
         inputs = find_inputs([Path(path) for path in args.image_path],
@@ -182,6 +185,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.list is None else Inputs(read_list(args.list), alone=False)
         for path in inputs.files:
             (moving if is_video(path, args.mode) else still).append(path)
+        kept += inputs.files
     if moving or camera is not None or args.ray is not None:
         videos = Look(video_kinds(args.save, args.alpha_video), backdrop, args.foreground, args.alpha_video, args.temporal)
     if args.ray is not None:
@@ -191,20 +195,20 @@ def main(argv: list[str] | None = None) -> int:
         work = Work({**network, "threads": threads}, args.output_dir, args.max_pixels,
                     {**shared, "save": pictures.save, "file_format": args.format, "quality": pictures.quality},
                     {**shared, "save": videos.save, "alpha_video": args.alpha_video, "temporal": args.temporal})
-        jobs = plan(still, pictures, output_dir=args.output_dir)
-        return run_on_cluster(without_done(jobs) if args.skip_existing else jobs, result_folders(moving, args.output_dir),
-                              work, address=args.ray, threads=threads)
+        jobs = plan(still, pictures, output_dir=args.output_dir, kept=kept)
+        return run_on_cluster(without_done(jobs) if args.skip_existing else jobs,
+                              plan_videos(moving, videos, output_dir=args.output_dir, kept=kept), work, address=args.ray,
+                              threads=threads)
     matting = load(hint=args.hint or ("throughput" if moving else "latency"))
-    output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "window": args.show}
+    output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": kept}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:
             return infer_video(matting, reader, videos, output_dir=args.output_dir, window=args.show)
     status = 0
     if still:
-        status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures,
-                              output_dir=args.output_dir, skip_existing=args.skip_existing)
+        status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures, **output)
     if moving:
-        status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, **output))
+        status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, window=args.show, **output))
     return status
 
 

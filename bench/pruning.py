@@ -39,11 +39,15 @@ from src.pruning.criteria import CRITERIA, Scores, filter_scores, taylor_batches
 from src.pruning.latency_cost import profile_cost, search_path
 from src.pruning.rules import paper_widths
 from src.pruning.slicing import inherit
+from src.records import Real, Whole, read_lines
 from src.script import provenance, run_script
 from src.training.losses import modnet_losses
 from src.training.recipe import Recipe, make_optimizer, make_schedule
 
 Batch = dict[str, torch.Tensor]
+ERRORS = {"mse": Real(0), "mad": Real(0)}
+ROW = {"way": str, "target": Real(0), "seed": Whole(), "before": ERRORS, "after": ERRORS, "macs": Real(0), "params": Whole(),
+       "n": Whole(1), "setting": dict}
 PUBLISHED, RANDOM_INIT = "published code (by position)", "search, random init"
 
 
@@ -140,12 +144,12 @@ def training_batches(data_dir: Path, recipe: Recipe, steps: int) -> list[Batch]:
 
 
 def read_rows(path: Path, setting: dict) -> list[dict]:
-    """Read the finished runs. Raises `ValueError` if they were made with another setting."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    """Read the finished runs. Raises `ValueError` if they were made with another setting, or naming a field that is none."""
+    rows = read_lines(path, ROW)
     for row in rows:
         for key, value in setting.items():
-            if row["setting"][key] != value:
-                raise ValueError(f"{path} was made with {key} {row['setting'][key]}, now it is {value}: move it away")
+            if row["setting"].get(key) != value:
+                raise ValueError(f"{path} was made with {key} {row['setting'].get(key)}, now it is {value}: move it away")
     return rows
 
 

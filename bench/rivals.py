@@ -35,6 +35,9 @@ def published_state(state: State, dense: MODNetConfig, pruned: MODNetConfig) -> 
         if wire.kind in (CONV_BN, DEPTHWISE, CONV_IBN):
             norm, new = (f"{wire.norm}.bnorm", f"{to.norm}.bnorm") if wire.kind == CONV_IBN else (wire.norm, to.norm)
             which = torch.arange(pruned.width(wire.writes) // 2) if wire.kind == CONV_IBN else rows
+            if wire.kind == CONV_IBN and len(which) > len(state[f"{norm}.weight"]):
+                raise ValueError(f"{norm} has {len(state[f'{norm}.weight'])} channels, the published code would take "
+                                 f"{len(which)} by their position")
             for name in ("weight", "bias", "running_mean", "running_var"):
                 out[f"{new}.{name}"] = state[f"{norm}.{name}"][which].clone()
             out[f"{new}.num_batches_tracked"] = state[f"{norm}.num_batches_tracked"].clone()

@@ -35,6 +35,7 @@ import contextlib
 import datetime
 import io
 import json
+import os
 import re
 import sys
 import tomllib
@@ -48,6 +49,7 @@ sys.path[:0] = [str(ROOT)]
 from src import average, trainer
 from src.command_line import Parser
 from src.files import write_json
+from src.records import Real, Table, parse_json, read_json, read_lines
 from src.script import run_script
 from src.training.options import make_recipe, parse_train_args
 
@@ -55,6 +57,7 @@ from src.training.options import make_recipe, parse_train_args
 FROM_STAGES = ("model-path", "teacher")
 # Set by this script for every stage.
 RESERVED = ("name", "save-dir", "resume")
+ENTRY = {"options": dict, "average": [str], "begun": [str], "checkpoint?": str}
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ def read_list(path: Path) -> tuple[Path, list[Stage]]:
     it."""
     if not path.is_file():
         raise FileNotFoundError(f"no list of stages at {path}")
-    text = path.read_text(encoding="utf-8")
     try:
-        said = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = path.read_text(encoding="utf-8")
+        said = parse_json(text, dict) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise ValueError(f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
     allowed = {"save-dir": str, "common": dict, "stage": list}
@@ -102,7 +105,7 @@ def make_stage(entry: Mapping[str, object], common: Mapping[str, object], earlie
     name, own = str(entry["name"]), {key: value for key, value in entry.items() if key != "name"}
     if "average" in own:
         members = own.pop("average")
-        if own or not isinstance(members, list) or not members or not set(members) <= set(earlier):
+        if own or not isinstance(members, list) or not members or not all(one in earlier for one in members):
             raise ValueError(f"stage {name!r}: average is a list of earlier stages ({', '.join(earlier) or 'none'}), with "
                              "no other option")
         return Stage(name, {}, tuple(members))
@@ -136,14 +139,9 @@ class Record:
     end."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise `ValueError` for a file that is no record."""
+        """Raise `ValueError` naming the file and the field for one that is no record."""
         self.folder, self.path = folder, folder / "stages.json"
-        try:
-            self.entries: dict[str, dict] = json.loads(self.path.read_text()) if self.path.is_file() else {}
-            if not all(isinstance(entry["begun"], list) for entry in self.entries.values()):
-                raise TypeError
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{self.path} is not a record of stages: move it away") from None
+        self.entries: dict[str, dict] = read_json(self.path, Table(ENTRY)) if os.path.lexists(self.path) else {}
 
     def checkpoint(self, name: str) -> Path | None:
         """Return the checkpoint of a stage that is done."""
@@ -192,8 +190,7 @@ class Record:
 
 def log_rows(stem: Path) -> list[dict]:
     """Return the log of a training, a row an epoch; none without."""
-    path = Path(f"{stem}_log.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return read_lines(Path(f"{stem}_log.jsonl"), {"seconds": Real(0), "val_mse?": Real(0)})
 
 
 def run_stage(stage: Stage, record: Record) -> Path:

@@ -161,7 +161,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 10_000], help="frames (default: 1000 10000)")
     parser.add_argument("--output", type=Path, default=Path("result/bench_video.json"), help="default: %(default)s")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if min(args.frames, args.turns, *args.lengths) < 1:
+        parser.error("--frames, --turns and --lengths are from 1")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

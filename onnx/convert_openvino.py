@@ -27,7 +27,7 @@ from src.deploy.embedded_input import embed_input
 from src.deploy.instruction_set import CHOICES, chosen, lanes
 from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
-from src.files import check_output, keep_inputs, temporary_folder
+from src.files import check_output, check_replaceable, keep_inputs, temporary_folder
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
@@ -74,9 +74,8 @@ def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision
     except Exception as error:  # onnxruntime's are of no common kind
         raise ValueError(f"{onnx_path} does not run in onnxruntime: {last_line(error)}") from None
     check_matte(expected[0, 0], size, onnx_path)
-    core = shared_core()
-    model = core.read_model(str(xml_path))
-    network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = shared_core().read_model(str(xml_path))
+    network = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = network([picture[None] if embedded_info(model) else image])[network.output(0)]
     return (float(statistic(np.abs(found - expected))),
             max(tolerance, ROUNDINGS * float(statistic(np.abs(moved - expected)))))
@@ -146,7 +145,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     if lanes(cpu) > MOST_CHANNELS:
         pair_columns(network)
     if precision == "int8":
-        network, difference, in_float = quantise(network, calibration, max_drop=max_drop)
+        network, difference, in_float = quantise(network, calibration, max_drop=max_drop, name=onnx_path)
     if embed:
         network = embed_input(network, precision=precision, source=onnx_path.name)
     with temporary_folder(output_path) as folder:
@@ -167,6 +166,8 @@ def check_conversion(output_path: Path, precision: str, calibration: Sequence[np
         raise ValueError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
     if output_path.suffix != ".xml":
         raise ValueError(f"output-path is {output_path}, expected a folder or a name that ends in .xml")
+    for path in (output_path, output_path.with_suffix(".bin")):
+        check_replaceable(path)
     if max_drop is not None and not 0 < max_drop <= 1:
         raise ValueError(f"max-drop is {max_drop:g}, allowed is over 0 and at most 1")
     if precision == "int8" and not len(calibration):

@@ -44,10 +44,17 @@ def check_writable(folder: Path, option: str) -> None:
         raise ValueError(f"{option} {folder} cannot be written: {error.strerror}") from None
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise `ValueError` if `path` is there and no plain file: a folder, a FIFO, a socket, or a device such as /dev/null."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}, and is not written over")
+
+
 def check_output(path: Path, option: str) -> None:
     """Check, before any work, that the file `path` can be written. Raises `ValueError` naming `option`."""
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder, expected the name of a file")
+    check_replaceable(path)
     check_writable(path.parent, option)
 
 
@@ -99,8 +106,10 @@ def _temporary_file(path: Path) -> tuple[int, str]:
 def moved_into_place(path: Path) -> Iterator[Path]:
     """Yield a temporary name in the folder of `path`, with its suffix; at the end the file is moved to `path`.
 
-    If the block raises, the temporary file is removed and what was at `path` stays.
+    If the block raises, the temporary file is removed and what was at `path` stays. Raises `ValueError` for a `path` that is
+    no plain file (`check_replaceable`).
     """
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = _temporary_file(path)
     UNFINISHED.add(name)

@@ -24,13 +24,14 @@ from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.models.modnet import MODNet
 from src.runtime.inputs import find_inputs
-from src.runtime.pictures import Job, add_output_options, check_quality, run_pictures, written
+from src.runtime.pictures import Job, add_output_options, check_quality, named_files, run_pictures, written
 from src.script import run_script
 
 
 def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir: Path, skip_existing: bool = False,
-          name: object = "the network") -> int:
-    """Write the results of pictures, or of those in folders or patterns, and say so; the exit status, 1 if any failed.
+          name: object = "the network", kept: Sequence[Path] = ()) -> int:
+    """Write the results of pictures, or of those in folders or patterns, and say so; the exit status, 1 if any failed. No
+    file of `kept` is written over.
 
     Raises `FileNotFoundError` or `ValueError` if there is nothing to do, or if the only picture cannot be read, and
     `NetworkError` with the `name` of the model where it gives no matte.
@@ -40,7 +41,7 @@ def infer(model: MODNet, paths: Sequence[Path], look: PictureLook, *, output_dir
         paths = save_results(picture, predict_alpha(model, picture.over(), name=name), job.results, look)
         return f"{job.picture} -> {written(paths)}"
 
-    return run_pictures(find_inputs(paths), work, look, output_dir=output_dir, skip_existing=skip_existing)
+    return run_pictures(find_inputs(paths), work, look, output_dir=output_dir, skip_existing=skip_existing, kept=kept)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
                        check_quality(args.format, args.quality))
     model = load_model(args.ckpt_path, args.prune_info, torch_device(args.device))
     return infer(model, args.input, look, output_dir=args.output_dir, skip_existing=args.skip_existing,
-                 name=args.ckpt_path)
+                 name=args.ckpt_path, kept=named_files(args.background, args.ckpt_path, args.prune_info))
 
 
 if __name__ == "__main__":

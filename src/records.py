@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,22 @@ def parse_json(text: str | bytes, shape: Any = object) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value if shape is object else check_shape(value, shape)
+
+
+def read_lines(path: Path, shape: Any = object) -> list:
+    """Return what each line of the JSON Lines file `path` holds; nothing if there is none. Raises `ValueError` naming the
+    file, the line and the field."""
+    if not os.path.lexists(path):
+        return []
+    if not path.is_file():
+        raise ValueError(f"{path} is no plain file, expected lines of JSON")
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            rows.append(parse_json(line, shape))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    return rows
 
 
 def read_json(path: Path, shape: Any = object) -> Any:

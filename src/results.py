@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from src.files import keep_inputs
+from src.records import read_json
 
 BESIDE = (".json", ".md", ".png")
+ORIGIN = {"sources": [{"path": str, "sha256": (None, str)}], "settings": dict}
 RUN_FILE = re.compile(r"_(?:(?:best|epoch\d+)\.(?:ckpt|json)|log\.jsonl|curves\.png|resume\.pt|tensorboard)")
 # A checkpoint of pruning in steps, or of the short training after a step.
 STEP_FILE = re.compile(r"_step\d+(?:_training_(?:best|epoch\d+))?\.ckpt")
@@ -49,13 +51,12 @@ def source_of(made: Mapping | None) -> list[tuple[str, str]] | None:
 
 
 def read_origin(ckpt_path: Path) -> dict | None:
-    """Read the `origin` in the JSON beside a checkpoint; `None` if there is none."""
+    """Read the `origin` in the JSON beside a checkpoint; `None` if there is none that has its shape: then nothing says what
+    is there."""
     try:
-        info = json.loads(ckpt_path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(ckpt_path.with_suffix(".json"), {"origin": ORIGIN})["origin"]
+    except (OSError, ValueError):
         return None
-    made = info.get("origin") if isinstance(info, dict) else None
-    return made if source_of(made) is not None and isinstance(made.get("settings"), dict) else None
 
 
 def difference(there: Mapping | None, made: Mapping) -> str | None:

@@ -27,12 +27,13 @@ SHARED_MEMORY = ("shared memory", "bus error", "no space left on device (28)")
 
 
 def run_script(main: Callable[[], int]) -> int:
-    """Call `main`; a `ValueError` or `OSError` becomes one line on stderr and exit status 2, Ctrl-C 130, SIGTERM 143."""
+    """Call `main`; a `ValueError`, `OSError` or `NetworkError` becomes one line on stderr and exit status 2, Ctrl-C 130,
+    SIGTERM 143."""
     print_anything()
     try:
         with ended_by_signals():
             return main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NetworkError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -93,6 +95,16 @@ def status_of(main: Callable[[list[str]], int], *args: object) -> int:
         return run_script(lambda: main([*map(str, args)]))
     except SystemExit as stop:
         return stop.code
+
+
+def bench_script(name: str) -> ModuleType:
+    """The module of a script of `bench/`, which has neighbours of its own and no package."""
+    if str(ROOT / "bench") not in sys.path:
+        sys.path.append(str(ROOT / "bench"))
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", ROOT / "bench" / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def write_noise(path: Path, grid: tuple[int, int], size: tuple[int, int]) -> Path:

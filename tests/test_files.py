@@ -99,3 +99,17 @@ def test_two_that_write_the_same_file_at_once_do_not_mix(tmp_path: Path) -> None
         (here / "x").touch()
         assert list(there.iterdir()) == []
     assert path.read_text() in ("one", "other") and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="FIFOs of Unix")
+def test_only_plain_files_are_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("fifo", "null"):
+        with pytest.raises(ValueError, match=f"{name} is no plain file"):
+            check_output(tmp_path / name, "--output-path")
+        with pytest.raises(ValueError, match=f"{name} is no plain file"):
+            write_text(tmp_path / name, "x")
+    write_text(tmp_path / "loop", "x")
+    assert (tmp_path / "loop").read_text() == "x" and len(list(tmp_path.iterdir())) == 3

@@ -17,6 +17,7 @@ from src.files import write_json
 from src.paper.resumable import Steps
 from src.records import Real, Table, Whole, parse_json, read_json
 from src.training.loop import train
+from tests.conftest import bench_script
 from tests.data.test_decoded import sample
 from tests.test_trainer import RECIPE, fresh, read_log
 
@@ -94,6 +95,7 @@ CHANGES = {
     "step": ("step", "3", "step is 3, expected a whole number"), "log": ("log", None, "log is None, expected a list"),
     "row": ("log", [{"epoch": 0, "loss": "x"}], r"log\[0\].loss is x, expected a number"),
     "epochs": ("log", [{"epoch": 4}], r"log\[0\] is of epoch 4 of 3"), "recipe": ("recipe", None, "recipe is None"),
+    "scale": ("recipe", {**dataclasses.asdict(RECIPE), "scale": [torch.zeros(2), 1.0]}, "scale was .*tensor"),
     "learning rate": ("recipe", {**dataclasses.asdict(RECIPE), "lr": torch.zeros(2)}, "lr was tensor"),
     "model": ("model", [], r"model does not fit: \[\]"),
     "scheduler": ("scheduler", {}, "scheduler does not fit"),
@@ -205,3 +207,21 @@ def test_a_changed_record_of_a_generated_set_is_named_and_the_set_stays(record: 
         with pytest.raises(ValueError, match=f"generated.json: {said}"):
             generate_data_set(tmp_path, train=1, val=0, height=64, width=64, overwrite=overwrite)
     assert (tmp_path / "train/fg/00000.png").is_file() and (tmp_path / "generated.json").read_text() == record
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[]", "expected an object"), ('{"one": {"options": {}, "average": [], "begun": 3}}', "one.begun is 3, expected a list"),
+    ('{"one": {"options": {}, "begun": []}}', "one.average is missing"), ("1" * 400, "out of range")])
+def test_a_changed_record_of_stages_is_named_with_its_field(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "stages.json").write_text(text)
+    with pytest.raises(ValueError, match=f"stages.json: .*{said}"):
+        bench_script("stages").Record(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "said"), [("[]", "it is .*, expected an object"), ("{}", "way is missing"),
+                                            ('{"way": "a", "target": NaN}', "NaN is no finite number")])
+def test_a_changed_line_of_runs_is_named(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=f"a.jsonl, line 1: {said}"):
+        bench_script("pruning").read_rows(tmp_path / "a.jsonl", {})
+    assert bench_script("pruning").read_rows(tmp_path / "none.jsonl", {}) == []

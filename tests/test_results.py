@@ -88,7 +88,9 @@ def test_another_source_or_setting_needs_overwrite_and_the_same_command_does_not
     assert made["sources"][0]["sha256"] == results.sha256(second)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"origin": 3}', '{"origin": {"sources": [1], "settings": {}}}',
+@pytest.mark.parametrize("text", [None, "{", "[]", "[" * 50_000, '{"origin": 3}',
+                                  '{"origin": {"sources": [{}], "settings": {}}}',
+                                  '{"origin": {"sources": [1], "settings": {}}}',
                                   '{"origin": {"sources": [], "settings": null}}'])
 def test_a_result_that_does_not_say_what_it_was_made_from_is_not_replaced(tmp_path: Path, text: str | None) -> None:
     source, out = save(tmp_path / "a.ckpt"), tmp_path / "out"

@@ -26,8 +26,9 @@ from src.console import note
 from src.data.composition import foreground_colours
 from src.data.crops import Crops
 from src.data.decoded import Sample
-from src.data.layouts import Pair
+from src.data.layouts import Pair, read_pair
 from src.files import moved_into_place
+from src.records import parse_json
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 ALPHA = "alpha.png"
@@ -72,18 +73,20 @@ def write_shards(pairs: Sequence[Pair], pattern: str, *, rough: frozenset[Pair] 
 
 def _packed(index: int, pair: Pair, *, rough: bool) -> dict[str, bytes | str]:
     """Return the files of a pair under the names that they have in a shard."""
-    suffix, picture = pair.image.suffix.lower().lstrip("."), pair.image.read_bytes()
-    if suffix not in PICTURES:
-        suffix, picture = "png", _as_png(picture)
-    alpha = pair.alpha.read_bytes() if pair.alpha.suffix.lower() == ".png" else _as_png(pair.alpha.read_bytes())
+    suffix = pair.image.suffix.lower().lstrip(".")
+    if suffix in PICTURES and pair.alpha.suffix.lower() == ".png":
+        picture, alpha = pair.image.read_bytes(), pair.alpha.read_bytes()
+    else:  # both anew: one alone would lose how the other's EXIF turns it
+        suffix, (image, matte) = "png", read_pair(pair)
+        picture, alpha = _as_png(image), _as_png(np.rint(matte * 65535).astype(np.uint16))
     # A dot in a key would begin the suffix.
     key = f"{index:07d}-{re.sub(r'[^A-Za-z0-9_-]', '_', pair.image.stem)}"
     return {"__key__": key, suffix: picture, ALPHA: alpha, "json": json.dumps({"semantic_only": rough}).encode()}
 
 
-def _as_png(data: bytes) -> bytes:
+def _as_png(pixels: np.ndarray) -> bytes:
     to = io.BytesIO()
-    Image.open(io.BytesIO(data)).save(to, "PNG")
+    Image.fromarray(pixels).save(to, "PNG")
     return to.getvalue()
 
 
@@ -162,13 +165,12 @@ class ShardDataset(IterableDataset):
         if suffix is None or ALPHA not in raw:
             raise ValueError(f"{where} has no {'picture' if suffix is None else ALPHA}")
         try:
-            image = np.array(Image.open(io.BytesIO(raw[suffix])).convert("RGB"))
-            alpha = np.asarray(Image.open(io.BytesIO(raw[ALPHA])).convert("L"), np.float32) / 255
-            rough = bool(json.loads(raw.get("json", b"{}")).get("semantic_only", False))
-        except Exception as error:  # on damaged bytes Pillow and json raise nearly anything
+            # As from folders: profile, EXIF, depth and alpha channel count.
+            names = Pair(Path(f"{raw['__key__']}.{suffix}"), Path(f"{raw['__key__']}.{ALPHA}"))
+            image, alpha = read_pair(names, (raw[suffix], raw[ALPHA]))
+            rough = parse_json(raw.get("json", b"{}"), {"semantic_only?": bool}).get("semantic_only", False)
+        except ValueError as error:
             raise ValueError(f"{where} cannot be read: {error}") from None
-        if image.shape[:2] != alpha.shape:
-            raise ValueError(f"{where} has a matte of another size")
         if not alpha.any():
             raise ValueError(f"{where} has a black matte")
         image, alpha = self.crops.shrink(image, alpha)

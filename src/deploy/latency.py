@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src.runtime.metadata import embedded_info
-from src.runtime.network import shared_core
+from src.runtime.network import last_line, read_network, shared_core
 
 if TYPE_CHECKING:
     from openvino import InferRequest, Model
@@ -29,17 +29,23 @@ def random_input(model: Model, size: tuple[int, int]) -> np.ndarray:
 
 def prepare(path: Path, *, device: str = "CPU", size: tuple[int, int], threads: int, precision: str = EXACT,
             profile: bool = False) -> tuple[InferRequest, np.ndarray]:
-    """Compile an IR for one image of `size`, and make an input for it; `precision` of what is not INT8: `f32` or `bf16`."""
+    """Compile an IR for one image of `size`, and make an input for it; `precision` of what is not INT8: `f32` or `bf16`.
+
+    Raises `ValueError` naming a file that is no network of that size or has weights that are not finite.
+    """
     core = shared_core()
     options: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     if profile:
         options["PERF_COUNT"] = True
     if device == "CPU":
         options["INFERENCE_NUM_THREADS"] = threads
-    model = core.read_model(path)
+    model = read_network(core, path)
     image = random_input(model, size)
-    model.reshape(list(image.shape))
-    return core.compile_model(model, device, options).create_infer_request(), image
+    try:
+        model.reshape(list(image.shape))
+        return core.compile_model(model, device, options).create_infer_request(), image
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not run at {size[1]}x{size[0]}: {last_line(error)}") from None
 
 
 def quartiles(values: list[float]) -> dict[str, float]:
@@ -87,7 +93,7 @@ def profile(path: Path, *, size: tuple[int, int] = (512, 512), threads: int = 1,
 
 def multiply_accumulates(path: Path, size: tuple[int, int] = (512, 512)) -> int:
     """Count the multiply-accumulates of the convolutions of an IR or ONNX file, for one image of `size`."""
-    model = shared_core().read_model(path)
+    model = read_network(shared_core(), path)
     model.reshape(list(random_input(model, size).shape))
     return sum(int(np.prod(op.input_value(1).shape)) * int(np.prod(list(op.output(0).shape)[2:]))
                for op in model.get_ops() if op.get_type_name() in ("Convolution", "GroupConvolution"))

@@ -12,7 +12,7 @@ from src.console import progress_bar
 from src.media.picture_formats import list_images
 from src.media.picture_reader import read_image
 from src.media.preprocess import REF_SIZE, area_resize, normalise, to_byte_input
-from src.runtime.network import shared_core
+from src.runtime.network import check_matte, shared_core
 from src.script import ROOT
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ def mattes(model: Model, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [network([_batch(model, picture)])[0].copy() for picture in pictures]
 
 
+def checked_mattes(model: Model, pictures: Sequence[np.ndarray], name: object) -> list[np.ndarray]:
+    """Compute `mattes`. Raises `NetworkError` with the `name` of the model for one that is none."""
+    found = mattes(model, pictures)
+    for picture, matte in zip(pictures, found, strict=True):
+        check_matte(matte[0, 0], _batch(model, picture).shape[2:], name)
+    return found
+
+
 def _batch(model: Model, picture: np.ndarray) -> np.ndarray:
     shape = model.input(0).partial_shape
     if shape.is_static:
@@ -84,15 +92,17 @@ def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> f
     return float(np.mean([np.abs(a - b).mean() for a, b in zip(found, expected, strict=True)]))
 
 
-def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | None = None) -> Quantised:
+def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | None = None,
+             name: object = "the network") -> Quantised:
     """Quantise `model`, a matting network of floats, to INT8, calibrated on `pictures` (H, W, 3) uint8.
 
     With `max_drop`, groups of layers go back to float, those whose float helps the most first (1, 2, 4, ... of them), until
-    the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough.
+    the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough, and
+    `NetworkError` with the `name` of the model where it gives no matte, in floats or in INT8.
     """
-    expected = mattes(model, pictures)
+    expected = checked_mattes(model, pictures, name)
     found = _quantise(model, pictures, [])
-    mad = difference(mattes(found, pictures), expected)
+    mad = difference(checked_mattes(found, pictures, f"{name} in INT8"), expected)
     if max_drop is None or mad <= max_drop:
         return Quantised(found, mad, [])
     groups = layer_groups(found)

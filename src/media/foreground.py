@@ -97,6 +97,8 @@ def multi_level(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         from pymatting import estimate_foreground_ml
     except ImportError:
         raise ValueError("--foreground ml needs pymatting: pip install pymatting") from None
+    if alpha.size == 1:  # there is nothing beside it to learn from, and pymatting would divide by zero
+        return image
     with _ONE_AT_A_TIME:  # as that layer wants it
         estimate = estimate_foreground_ml((image / 255).astype(np.float32), alpha.astype(np.float32))
     return np.rint(255 * np.clip(estimate, 0, 1)).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import io
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -56,9 +57,10 @@ class Decoded(NamedTuple):
     turn: int                           # orientation as in EXIF, 1 ... 8
 
 
-def _open(path: Path, formats: tuple[str, ...]) -> Decoded:
+def _open(path: Path, data: bytes | None) -> Decoded:
     # By name, Pillow would map an uncompressed TIFF into memory, and of a turned one take the sides for each other.
-    with path.open("rb") as stream, Image.open(stream, formats=formats) as file:
+    with (path.open("rb") if data is None else io.BytesIO(data) as stream,
+          Image.open(stream, formats=formats_for(path)) as file):
         most, pixels = Image.MAX_IMAGE_PIXELS, file.width * file.height
         if most and pixels > most:
             raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {most} pixels")
@@ -77,16 +79,17 @@ def _open(path: Path, formats: tuple[str, ...]) -> Decoded:
         return Decoded(file, raw, file.format, turn if turn in range(1, 9) else 1)
 
 
-def decode(path: Path) -> Decoded:
-    """Decode the first picture of a file. By Pillow and not OpenCV: its decoders say what is wrong, and say it nowhere else.
+def decode(path: Path, data: bytes | None = None) -> Decoded:
+    """Decode the first picture of a file, or of `data`, the bytes of a file of this name. By Pillow and not OpenCV: its
+    decoders say what is wrong, and say it nowhere else.
 
     Raises `FileNotFoundError`, or `ValueError` naming the file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}")
+    if data is None and not path.is_file():
+        raise FileNotFoundError(f"no picture at {path}" + (", which is no plain file" if path.exists() else ""))
     _silence()
     try:
-        decoded = _open(path, formats_for(path))
+        decoded = _open(path, data)
     except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
         why = HEIF_NEEDS if path.suffix.lower() in HEIF_SUFFIXES and not reads_heif() else error
         if isinstance(error, Image.DecompressionBombError):

@@ -50,6 +50,8 @@ def formats_for(path: Path) -> tuple[str, ...]:
 
 def is_animated(path: Path) -> bool:
     """Return whether a picture holds several frames; `False` if it cannot be read."""
+    if not path.is_file():  # to open a FIFO would wait for ever
+        return False
     try:
         with Image.open(path, formats=formats_for(path)) as file:
             return getattr(file, "is_animated", False)
@@ -68,7 +70,7 @@ def why_no_picture(path: Path) -> str | None:
     if path.is_dir():
         return "a folder"
     if not path.is_file():
-        return "a link to nothing" if path.is_symlink() else "no file"
+        return "no plain file" if path.exists() else "a link to nothing"
     if suffix in HEIF_SUFFIXES and not reads_heif():
         return HEIF_NEEDS
     return None if suffix in image_suffixes() else "no picture"

@@ -73,13 +73,13 @@ def _rgb(part: Image.Image, mode: str, transform: ImageCms.ImageCmsTransform | N
     return np.asarray(part.convert("RGB"))
 
 
-def read_picture(path: Path, *, exif: bool = True) -> Picture:
-    """Read a picture: colours to sRGB by its profile, grey and palette expanded, 16 bit reduced, upright as its EXIF says
-    unless `exif` is off. The colours of invisible pixels are not kept.
+def read_picture(path: Path, *, exif: bool = True, data: bytes | None = None) -> Picture:
+    """Read a picture, of `data` if the bytes of the file are at hand: colours to sRGB by its profile, grey and palette
+    expanded, 16 bit reduced, upright as its EXIF says unless `exif` is off. The colours of invisible pixels are not kept.
 
     Raises `FileNotFoundError`, or `ValueError` naming the file if it cannot be decoded.
     """
-    decoded = decode(path)
+    decoded = decode(path, data)
     picture, (mode, transform), dpi = decoded.picture, _profile(path, decoded), _dpi(decoded)
     plane, turn = opacity_of(decoded), decoded.turn if exif else 1
     width, height = picture.size
@@ -95,18 +95,18 @@ def read_picture(path: Path, *, exif: bool = True) -> Picture:
     return Picture(_turned(image, turn), opacity, dpi)
 
 
-def read_image(path: Path, *, exif: bool = True, ground: Colour = NEUTRAL) -> np.ndarray:
+def read_image(path: Path, *, exif: bool = True, ground: Colour = NEUTRAL, data: bytes | None = None) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 sRGB, on `ground` where it is transparent; raises and reads as `read_picture`."""
-    return read_picture(path, exif=exif).over(ground)
+    return read_picture(path, exif=exif, data=data).over(ground)
 
 
-def read_alpha(path: Path) -> np.ndarray:
-    """Read an alpha matte as (H, W) float32 in [0, 1]: the alpha channel of a picture that has one (a cut-out, a grey matte
-    with alpha), else its grey of 8 or 16 bit. Colour profiles mean nothing here.
+def read_alpha(path: Path, data: bytes | None = None) -> np.ndarray:
+    """Read an alpha matte, of `data` if the bytes are at hand, as (H, W) float32 in [0, 1]: the alpha channel of a picture
+    that has one (a cut-out, a grey matte with alpha), else its grey of 8 or 16 bit. Colour profiles mean nothing here.
 
     Raises `FileNotFoundError`, or `ValueError` if it cannot be decoded, or has colours and no alpha.
     """
-    decoded = decode(path)
+    decoded = decode(path, data)
     picture, plane = decoded.picture, opacity_of(decoded)
     if plane is not None:
         matte, full = np.asarray(plane), 255

@@ -34,9 +34,9 @@ def encoding_of(kind: str, look: Look) -> Encoding:
     return ALPHA_ENCODINGS[look.alpha_video] if kind == "cutout" else opaque_encoding()
 
 
-def result_paths(reader: VideoReader | WebcamReader, output_dir: Path, look: Look) -> dict[str, Path]:
-    """Return where each kind goes."""
-    stem = Path(reader.path).stem
+def result_paths(video: str | Path, output_dir: Path, look: Look) -> dict[str, Path]:
+    """Return where each kind of result of a video goes."""
+    stem = Path(video).stem
     return {kind: output_dir / f"{stem}_{kind}{encoding_of(kind, look).suffix}" for kind in look.save}
 
 

@@ -18,6 +18,7 @@ from src.runtime.matting import Matting
 from src.runtime.pictures import Job, in_milliseconds, is_full, written
 from src.runtime.places import is_url, local_copy, local_folder, local_results
 from src.runtime.video import matte_video, report_video
+from src.script import NetworkError
 
 
 class Work(NamedTuple):
@@ -59,12 +60,14 @@ class Actor:
         try:
             matting, look = self._open()
         except (ValueError, OSError) as error:
-            return back | {"fatal": f"{one_line(error)} (on {socket.gethostname()})"}
+            return back | fatal(error)
         try:
             if row["folder"]:
                 return back | matte_video_file(Path(row["file"]), Path(row["folder"]), self._work)
             results = {kind: Path(path) for kind, path in json.loads(row["results"]).items()}
             return back | {"said": matte_job(matting, Job(Path(row["file"]), results), look)}
+        except NetworkError as error:
+            return back | fatal(error)
         except (ValueError, OSError, MemoryError) as error:
             said = one_line(error) or "not enough memory"
             if is_full(error):
@@ -92,6 +95,11 @@ def matte_video_file(file: Path, folder: Path, work: Work) -> dict[str, str]:
         said = report_video(done, reader, matting, here)
     failed = f"{file}: read in part, {'; '.join(done.problems)}" if done.problems else ""
     return {"said": said, "notes": "\n".join(done.remarks), "failed": failed}
+
+
+def fatal(error: Exception) -> dict[str, str]:
+    """Return what a row says of what every other picture would meet too, and on which machine."""
+    return {"fatal": f"{one_line(error)} (on {socket.gethostname()})"}
 
 
 def one_line(error: BaseException) -> str:

@@ -25,6 +25,8 @@ REF_SIZES = range(STRIDE, 2049)
 # By how much quantisation and rounding may leave [0, 1].
 _SLACK = 0.5
 _FLOATS = ("f16", "f32", "f64")
+# Of numbers that NumPy lacks: how wide they are, and the bits that are all 1 in what is not finite.
+_BITS = {"bf16": (np.uint16, 0x7F80), "f8e4m3": (np.uint8, 0x7F), "f8e5m2": (np.uint8, 0x7C)}
 # The IRs of each network that ships, the one that is taken first in front; the first network is the default.
 SHIPPED = {name: tuple(ROOT / "pretrained" / f"{stem}_{precision}.xml" for precision in ("int8", "fp16"))
            for name, stem in (("quality", "pruned_modnet"), ("fast", "pruned_modnet_fast"))}
@@ -85,11 +87,19 @@ def read_network(core: Core, path: Path) -> Model:
     return network
 
 
+def are_finite(values: np.ndarray, kind: str) -> bool:
+    """Return whether all values of an OpenVINO constant of type `kind` are finite; whole numbers always are."""
+    if kind in _BITS:
+        bits, mask = _BITS[kind]
+        return not (np.bitwise_and(values.view(bits), bits(mask)) == mask).any()
+    return kind not in _FLOATS or bool(np.isfinite(values).all())
+
+
 def check_constants(network: Model, path: Path) -> None:
     """Raise `ValueError` naming `path` and a layer if a weight is not finite or a variance negative."""
     for op in network.get_ops():
         kind = op.get_type_name()
-        if kind == "Constant" and op.get_element_type().get_type_name() in _FLOATS and not np.isfinite(op.data).all():
+        if kind == "Constant" and not are_finite(op.data, op.get_element_type().get_type_name()):
             raise ValueError(f"{path} holds weights that are not finite: {shown(op.get_friendly_name())}")
         # The last input is the variance, a constant in every network that was trained.
         if kind == "BatchNormInference" and np.any(np.less(getattr(op.input_value(4).get_node(), "data", 0), 0)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.console import complain, progress_bar, say
-from src.files import check_writable
+from src.files import check_replaceable, check_writable
 from src.media.compositing import KINDS, STILL_KINDS
 from src.media.foreground import METHODS
 from src.media.picture_decoder import add_max_pixels
@@ -57,35 +57,48 @@ def check_quality(file_format: str, quality: int | None) -> int:
     return quality
 
 
-def plan(pictures: Sequence[Path], look: PictureLook, *, output_dir: Path) -> list[Job]:
-    """Return where the results of each picture go, see `result_folders`.
+def plan(pictures: Sequence[Path], look: PictureLook, *, output_dir: Path, kept: Sequence[Path] = ()) -> list[Job]:
+    """Return where the results of each picture go, see `result_folders`; `kept` are other files that the run reads.
 
-    Raises `ValueError` naming two pictures with the same results, or a result that would overwrite a picture.
+    Raises `ValueError` as `check_jobs` does.
     """
     folders = result_folders(pictures, output_dir)
     jobs = [Job(picture, result_paths(picture.stem, folders[picture], look)) for picture in pictures]
-    inputs, owner = {path.resolve() for path in pictures}, {}
+    check_jobs(jobs, kept)
+    return jobs
+
+
+def check_jobs(jobs: Sequence[Job], kept: Sequence[Path] = ()) -> None:
+    """Raise `ValueError` naming two files with the same results, a result that would overwrite one of the files or of
+    `kept`, or one that is a folder or no plain file."""
+    inputs, owner = {path.resolve() for path in {*(job.picture for job in jobs), *kept}}, {}
     for picture, results in jobs:
         for kind, result in results.items():
             first = owner.setdefault(result, picture)
             if first != picture:
                 raise ValueError(f"{first} and {picture} would both be written to {result}: rename one")
             if result.resolve() in inputs:
-                raise ValueError(f"the {kind} of {picture} would overwrite {result}: use another --output-dir")
-            if result.is_dir():
-                raise ValueError(f"the {kind} of {picture} cannot be written: {result} is a folder")
-    return jobs
+                raise ValueError(f"the {kind} of {picture} would overwrite {result}, an input: use another --output-dir")
+            try:
+                check_replaceable(result)
+            except ValueError as error:
+                raise ValueError(f"the {kind} of {picture} cannot be written: {error}") from None
+
+
+def named_files(*given: str | Path | None) -> list[Path]:
+    """Return the values of options that name files, for `kept`; a colour or the word `blur` does no harm."""
+    return [Path(one) for one in given if one is not None]
 
 
 def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
-                 skip_existing: bool = False) -> int:
+                 skip_existing: bool = False, kept: Sequence[Path] = ()) -> int:
     """Call `work` for each picture and print the lines that it returns.
 
     Of several, pictures for which `work` raises `ValueError` or `OSError` are named on stderr, and the rest is done.
     Returns the exit status: 0, or 1 if any failed. Raises what `plan` raises, `ValueError` for a folder that cannot be
     written and for a picture that was alone, and `OSError` if the disk is full.
     """
-    jobs = plan(inputs.files, look, output_dir=output_dir)
+    jobs = plan(inputs.files, look, output_dir=output_dir, kept=kept)
     check_writable(output_dir, "--output-dir")
     if skip_existing:
         jobs = without_done(jobs)

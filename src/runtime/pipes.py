@@ -11,7 +11,7 @@ from pathlib import Path
 from src.console import complain, note, printable, say
 from src.media.picture_formats import is_hidden, why_no_picture
 from src.media.picture_reader import read_picture
-from src.media.picture_results import PictureLook, result_paths, save_results
+from src.media.picture_results import PictureLook, save_results
 from src.runtime.inputs import is_pattern
 from src.runtime.matting import Matting
 from src.runtime.pictures import Job, done_or_said, in_milliseconds, is_done, plan, written
@@ -53,23 +53,25 @@ def check_pipe(paths: Sequence[str], *, output: str | None, watch: bool, save: S
         raise ValueError("--image-path - reads a picture from stdin, which is a terminal: add | or <")
 
 
-def pipe_picture(matting: Matting, source: str, look: PictureLook, *, output_dir: Path, to_stdout: bool) -> int:
+def pipe_picture(matting: Matting, source: str, look: PictureLook, *, output_dir: Path, to_stdout: bool,
+                 kept: Sequence[Path] = ()) -> int:
     """Cut out the picture at `source`, or from stdin, into files or to stdout; the exit status.
 
-    Raises `FileNotFoundError` or `ValueError` for a picture that cannot be read, `OSError` if nobody takes the result.
+    Raises `FileNotFoundError` or `ValueError` for a picture that cannot be read and for a result that would overwrite one
+    of `kept`, `OSError` if nobody takes the result.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(source)
         if source == PIPE:
             path = Path(folder) / STDIN
             path.write_bytes(sys.stdin.buffer.read())
+        [(_, results)] = plan([path], look, output_dir=Path(folder) / "out" if to_stdout else output_dir, kept=kept)
         try:
             picture = read_picture(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), STDIN if source == PIPE else str(path))) from None
         alpha = matting.alpha(picture.over())
         name = STDIN if source == PIPE else source
-        results = result_paths(path.stem, Path(folder) / "out" if to_stdout else output_dir, look)
         for result in results.values():
             result.parent.mkdir(parents=True, exist_ok=True)
         paths = save_results(picture, alpha, results, look)
@@ -117,7 +119,7 @@ def complete_pictures(folder: Path, *, sleep: Callable[[float], object] = time.s
 
 
 def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
-                   skip_existing: bool = False) -> int:
+                   skip_existing: bool = False, kept: Sequence[Path] = ()) -> int:
     """Call `work` for each picture of a folder and each that arrives, until Ctrl-C; the exit status, 1 if any failed.
 
     Raises `ValueError` if results would go into the same folder, where they would be pictures that arrive.
@@ -132,7 +134,8 @@ def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, 
             if picture is None:
                 continue
             try:
-                [*_, job] = plan([*(path for path in mine if path != picture), picture], look, output_dir=output_dir)
+                [*_, job] = plan([*(path for path in mine if path != picture), picture], look, output_dir=output_dir,
+                                 kept=kept)
                 if skip_existing and picture not in mine and is_done(job):
                     mine[picture] = job
                     continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,9 @@ from src.media.video_item import Frame, Sound
 from src.media.video_reader import VideoReader
 from src.media.video_results import Item, Look, result_paths, writing
 from src.media.webcam import WebcamReader
+from src.runtime.inputs import result_folders
 from src.runtime.matting import Matting, Started
-from src.runtime.pictures import in_milliseconds, written
+from src.runtime.pictures import Job, check_jobs, in_milliseconds, written
 from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory
 from src.runtime.temporal import one_frame_delay
 from src.script import provenance
@@ -35,6 +36,19 @@ class Done(NamedTuple):
     stage_ms: dict[str, float]          # milliseconds of work for one frame, stage by stage; `infer` overlaps the others
     problems: list[str]                 # what could not be read
     remarks: list[str]
+
+
+def times_path(video: str | Path, output_dir: Path) -> Path:
+    """Return where it is written what each stage of a video took."""
+    return output_dir / f"{Path(video).stem}_times.json"
+
+
+def plan_videos(videos: Sequence[Path], look: Look, *, output_dir: Path, kept: Sequence[Path] = ()) -> dict[Path, Path]:
+    """Return the folder for the results of each video, see `result_folders`. Raises `ValueError` as `check_jobs` does."""
+    folders = result_folders(videos, output_dir)
+    check_jobs([Job(video, {**result_paths(video, folder, look), "times": times_path(video, folder)})
+                for video, folder in folders.items()], kept)
+    return folders
 
 
 def on_frames(work: Callable[..., object]) -> Callable[[Iterator[Item]], Iterator[Item]]:
@@ -123,7 +137,7 @@ def report_video(done: Done, reader: VideoReader | WebcamReader, matting: Mattin
     Raises `OSError` if it cannot be written.
     """
     fps = done.frames / done.seconds
-    write_json(output_dir / f"{Path(reader.path).stem}_times.json", {
+    write_json(times_path(reader.path, output_dir), {
         "input": reader.path, "model": str(matting.path), "frames": done.frames, "seconds": done.seconds, "fps": fps,
         "stage_ms": done.stage_ms, "width": reader.info.width, "height": reader.info.height, "outputs": written(done.paths),
         "problems": done.problems, **provenance()})
@@ -139,7 +153,7 @@ def matte_video(reader: VideoReader | WebcamReader, matting: Matting, look: Look
     `show` gets each composite and returns whether to stop. At the end every file is there and whole, or after an
     exception none is. Raises `ValueError` or `OSError` for what cannot be written.
     """
-    paths = result_paths(reader, output_dir, look)
+    paths = result_paths(reader.path, output_dir, look)
     check_writable(output_dir, "--output-dir")
     keep_freed_memory()
     matting.fix_size(reader.info.height, reader.info.width)

@@ -130,13 +130,18 @@ def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str]
     return saved["log"]
 
 
+def _is_plain(value: object) -> bool:
+    """Return whether no tensor is in a value, or in the list or tuple that it is: those do not compare to one truth."""
+    return all(map(_is_plain, value)) if isinstance(value, list | tuple) else not isinstance(value, torch.Tensor)
+
+
 def check_recipe(saved: dict, recipe: Recipe) -> None:
     """Raise `ValueError` with the first number of `recipe` that was another when the state was saved."""
     was = check_shape(saved, {"recipe": dict})["recipe"]
     for key, value in asdict(recipe).items():
         # A field that an older state does not know had the effect of its default.
         before = was.get(key, Recipe.__dataclass_fields__[key].default)
-        if isinstance(before, torch.Tensor) or before != value:
+        if not _is_plain(before) or before != value:
             raise ValueError(f"{key.replace('_', '-')} was {shown(before)}, now it is {value}")
 
 

@@ -1,5 +1,4 @@
 """The rivals of bench/pruning.py, and its tables."""
-import importlib.util
 import sys
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from src.models.channels import CONV_IBN, wires
 from src.models.config import MODNetConfig
 from src.models.modnet import IBNorm, MODNet
-from tests.conftest import ROOT, randomise, run, status_of
+from tests.conftest import ROOT, bench_script, randomise, run, status_of
 
 sys.path.insert(0, str(ROOT / "bench"))
 
@@ -58,9 +57,7 @@ def test_the_script_resumes_and_refuses_another_setting(tiny_model, discs, tmp_p
     done = run(*args)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "pruning_bench.jsonl").read_text().splitlines()
-    spec = importlib.util.spec_from_file_location("bench_pruning", ROOT / "bench" / "pruning.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+    bench = bench_script("pruning")
     assert status_of(bench.main, *args[1:]) == 0 and capsys.readouterr().out == done.stdout
     assert (tmp_path / "pruning_bench.jsonl").read_text().splitlines() == lines
     assert status_of(bench.main, *args[1:], "--lr", 0.5) == 2 and "lr 0.001, now it is 0.5" in capsys.readouterr().err

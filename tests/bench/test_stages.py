@@ -110,4 +110,4 @@ def test_a_stage_with_other_options_or_foreign_files_is_not_overwritten(listed, 
                                                                   "begun": ["then"]}}))
     assert "stage 'one' was begun with {'epoch': 3}, now it has {'epoch': 2}" in said_of(listed, text, capsys)
     (tmp_path / "out/stages.json").write_text("[1]")
-    assert "stages.json is not a record of stages" in said_of(listed, text, capsys)
+    assert "stages.json: it is [1], expected an object" in said_of(listed, text, capsys)

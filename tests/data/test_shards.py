@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from src import trainer
 from src.data import pack, shards
 from src.data.crops import Crops
-from src.data.layouts import find_pairs
+from src.data.layouts import find_pairs, read_pair
 from src.data.scene import PLAIN
 from src.data.shards import ShardDataset, shard_names
 from src.data.sources import Source
@@ -148,3 +149,35 @@ def test_training_streams_shards_if_told_how_long_an_epoch_is(packed, discs, tin
     assert status_of(trainer.main, "--model-path", tiny_ckpt, "--data-dir", packed, "--save-dir", tmp_path / "no") == 2
     said = capsys.readouterr().err
     assert "--steps-per-epoch" in said and len(said.splitlines()) == 1
+
+
+def test_a_pair_out_of_a_shard_is_the_pair_of_the_folder(tmp_path):
+    """A turned picture with a matte in the alpha channel, and one of a format that shards do not have."""
+    folder, rng = tmp_path / "set" / "train", np.random.default_rng(0)
+    for kind in ("fg", "alpha"):
+        (folder / kind).mkdir(parents=True)
+    colours, matte = rng.integers(0, 256, (9, 7, 3), np.uint8), rng.integers(0, 256, (9, 7), np.uint8)
+    matte[0] = 255
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    Image.fromarray(colours).save(folder / "fg" / "a.png", exif=turn)
+    Image.fromarray(np.dstack([colours, matte]).swapaxes(0, 1)[:, ::-1].copy()).save(folder / "alpha" / "a.png")
+    Image.fromarray(colours).save(folder / "fg" / "b.bmp")
+    Image.fromarray(matte.astype(np.uint16) * 257).save(folder / "alpha" / "b.tif")
+    pairs = find_pairs(tmp_path / "set", "train")
+    shards.write_shards(pairs, str(tmp_path / "x.tar"))
+    crops = Crops(512, (1.0, 1.2), 1.0, (1.0, 1.0), 0, PLAIN, None)
+    dataset = ShardDataset([str(tmp_path / "x.tar")], crops)
+    found = {pair.name[-1]: pair.sample for pair in itertools.islice(dataset._pairs(), 2)}
+    for pair in pairs:
+        image, alpha = crops.shrink(*read_pair(pair))
+        np.testing.assert_array_equal(found[pair.image.stem].image, image)
+        np.testing.assert_array_equal(found[pair.image.stem].alpha, alpha)
+
+
+def test_a_label_that_is_neither_true_nor_false_is_not_believed(discs, tmp_path):
+    pack.pack(discs, str(tmp_path / "x.tar"))
+    write_tar(tmp_path / "x.tar", [(name, b'{"semantic_only": "false"}' if name.endswith(".json") else data)
+                                   for name, data in files_of(tmp_path / "x.tar")])
+    with pytest.raises(ValueError, match="semantic_only is false, expected true or false"):
+        names(ShardDataset([str(tmp_path / "x.tar")], CROPS, strict=True), 1)

@@ -58,3 +58,12 @@ def test_a_plain_alpha_changes_nothing() -> None:
 def test_another_method_is_refused_with_those_allowed() -> None:
     with pytest.raises(ValueError, match=f"foreground is 'best', allowed are {', '.join(METHODS)}"):
         estimate_foreground(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32), "best")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 1), (2, 2), (1, 300)])
+def test_the_smallest_pictures_have_foregrounds_too(size: tuple[int, int], method: str) -> None:
+    if method == "ml":
+        pytest.importorskip("pymatting")
+    foreground = estimate_foreground(np.full((*size, 3), 90, np.uint8), np.full(size, 0.5, np.float32), method)
+    assert foreground.shape == (*size, 3) and (abs(foreground.astype(int) - 90) <= 1).all()

@@ -69,7 +69,7 @@ def test_the_alpha_of_a_video_is_read_and_hidden_colours_are_not(tmp_path: Path,
 def test_a_result_is_as_transparent_as_its_input(tmp_path: Path, suffix: str) -> None:
     reader = VideoReader(write_rgba(tmp_path / f"v{suffix}", half_hidden()))
     look = Look(["alpha", "cutout", "composite"], parse_backdrop("0,0,255"), "none")
-    paths = result_paths(reader, tmp_path / "out", look)
+    paths = result_paths(reader.path, tmp_path / "out", look)
     with writing(paths, reader, look) as files:
         made = ((frame, render(frame.image, np.full((64, 96), 0.5, np.float32), look.save, backdrop=look.backdrop,
                                foreground="none", opacity=frame.opacity)) for frame in frames_of(reader))

@@ -46,7 +46,7 @@ def test_hidden_files_are_no_pictures_and_the_rest_is_named_with_its_reason(
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.jpg"]
     said = capsys.readouterr().err
     assert said == (f"note: {tmp_path}: left out c.heic (needs pillow-heif: pip install pillow-heif), d.jpg (a folder), "
-                    "e.png (no file), f.png (a link to nothing), notes.txt (no picture)\n")
+                    "e.png (no plain file), f.png (a link to nothing), notes.txt (no picture)\n")
 
 
 def test_heic_is_read_where_pillow_heif_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def copied(path: Path, folder: Path, kind: str = "composite", alpha_video: str =
     """Write the frames of a video as they are, as the composite or cut-out is written."""
     reader = VideoReader(path)
     look = Look([kind], parse_backdrop("0,0,0"), alpha_video=alpha_video)
-    paths = result_paths(reader, folder, look)
+    paths = result_paths(reader.path, folder, look)
     with writing(paths, reader, look) as files:
         for _ in files.write(item if isinstance(item, Sound) else (item, {kind: np.dstack([item.image, item.image[..., 0]])
                                                                               if kind == "cutout" else item.image})
@@ -135,7 +135,7 @@ def test_a_prores_cutout_keeps_the_colours_description(tmp_path: Path) -> None:
         reader.info = reader.info._replace(matrix=matrix, primaries=primaries, transfer=transfer)
         for alpha_video in ("prores", "vp9"):
             look = Look(["cutout"], parse_backdrop("0,0,0"), alpha_video=alpha_video)
-            paths = result_paths(reader, tmp_path / "out", look)
+            paths = result_paths(reader.path, tmp_path / "out", look)
             with writing(paths, reader, look) as files:
                 picture = np.full((64, 96, 4), 90, np.uint8)
                 list(files.write(iter([(Frame(picture[..., :3], 0, 0, 0.0), {"cutout": picture})])))

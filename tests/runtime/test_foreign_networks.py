@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("openvino")
+openvino = pytest.importorskip("openvino")
 onnx = pytest.importorskip("onnx")
 
 from convert_openvino import convert_openvino
@@ -16,9 +16,11 @@ from convert_openvino import convert_openvino
 import inference_openvino
 from onnx import TensorProto, helper, numpy_helper
 from src.console import messages_held
+from src.eval import main as evaluate
 from src.runtime.matting import Matting
+from src.runtime.network import are_finite
 from src.script import NetworkError, run_script
-from tests.conftest import run
+from tests.conftest import run, status_of, write_video
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 FLOAT = TensorProto.FLOAT
@@ -141,3 +143,29 @@ def test_an_onnx_file_is_evaluated_too(tiny_onnx: dict[str, Path]) -> None:
 
     found, expected = (load_predictor(tiny_onnx["free"].with_name(name))(PICTURE) for name in ("free.onnx", "tiny.ckpt"))
     assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["f16", "f32", "f64", "bf16", "f8e4m3", "f8e5m2"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_constant_of_any_float_type_is_looked_at(kind: str, value: float) -> None:
+    if kind == "f8e4m3" and np.isinf(value):
+        pytest.skip("this type has no infinity")
+    for values, finite in (([0.5, value, 1.0], False), ([0.5, -1.875, 1.0], True)):
+        constant = openvino.op.Constant(getattr(openvino.Type, kind), openvino.Shape([3]), values)
+        assert are_finite(constant.data, kind) == finite
+
+
+def test_a_network_that_gives_no_matte_ends_every_script_with_one_line(tmp_path: Path, discs: Path, capsys) -> None:
+    nodes, more, _ = BAD_OUTPUTS["no numbers"]
+    path = write(tmp_path / "x.onnx", *nodes, mean=MEAN, **more)
+    clip, folder = write_video(tmp_path / "v.mp4", [PICTURE] * 2), discs / "val" / "fg"
+    for main, args in (*((inference_openvino.main, ["--model-path", path, "--image-path", what])
+                         for what in (folder / "0.png", folder, clip)),
+                       (evaluate, ["--ckpt-path", path, "--data-dir", discs])):
+        assert status_of(main, *args, "--output-dir", tmp_path / "out") == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "x.onnx gives a matte with values that are not finite" in said
+    pytest.importorskip("nncf")
+    with pytest.raises(NetworkError, match="x.onnx gives a matte with values that are not finite"):
+        convert_openvino(path, tmp_path / "out" / "x.xml", precision="int8", calibration=[PICTURE])
+    assert not list(tmp_path.glob("out/*"))

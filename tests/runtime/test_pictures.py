@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from src.media.picture_results import PictureLook
+from src.media.video_results import Look
 from src.runtime.inputs import find_inputs
-from src.runtime.pictures import Job, check_quality, plan, run_pictures
+from src.runtime.pictures import Job, check_quality, named_files, plan, run_pictures
+from src.runtime.video import plan_videos
 
 ALPHA = PictureLook(("alpha",))
 
@@ -83,3 +86,24 @@ def test_a_quality_goes_with_a_format_that_has_one() -> None:
         check_quality("webp", 101)
     with pytest.raises(ValueError, match="--quality 90 goes with --format jpg or webp"):
         check_quality("png", 90)
+
+
+def test_no_other_input_of_the_run_is_written_over(tmp_path: Path) -> None:
+    behind = pictures(tmp_path, "a_composite.png") / "a_composite.png"
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in (behind, tmp_path / "link" / "a_composite.png"):
+        with pytest.raises(ValueError, match="the composite of a.png would overwrite .*a_composite.png, an input"):
+            plan([Path("a.png")], PictureLook(), output_dir=tmp_path, kept=named_files(name, None))
+    plan([Path("a.png")], PictureLook(), output_dir=tmp_path, kept=named_files("blur", "1,2,3"))
+
+
+def test_results_of_videos_overwrite_no_input_nor_one_another(tmp_path: Path) -> None:
+    look = Look(("alpha", "composite"), lambda image, alpha, time: (0, 0, 0))
+    with pytest.raises(ValueError, match="x.avi and x.mov would both be written to .*x_alpha.mp4"):
+        plan_videos([Path("x.avi"), Path("x.mov")], look, output_dir=tmp_path)
+    for name in ("x_composite.mp4", "x_times.json"):
+        with pytest.raises(ValueError, match=f"would overwrite .*{name}, an input"):
+            plan_videos([Path("x.avi")], look, output_dir=tmp_path, kept=[tmp_path / name])
+    os.mkfifo(tmp_path / "x_alpha.mp4")
+    with pytest.raises(ValueError, match="the alpha of x.avi cannot be written: .* is no plain file"):
+        plan_videos([Path("x.avi")], look, output_dir=tmp_path)
