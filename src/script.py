@@ -37,6 +37,9 @@ def run_script(main: Callable[[], int]) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except RuntimeError as error:
+        if "is killed by signal: Terminated" in str(error):  # a loading process got the SIGTERM first
+            print("terminated", file=sys.stderr)
+            return 143
         if not any(words in str(error).lower() for words in SHARED_MEMORY):
             raise
         print("error: the worker processes found too little shared memory (/dev/shm): take --workers 0, or more of it "

@@ -1,6 +1,7 @@
 """Choose which samples make which training step, for any epoch, process and number of micro-batches."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -84,6 +85,18 @@ def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bo
     # A process that loads uses one core: OpenCV's own threads would fight over the others.
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
                       worker_init_fn=one_thread)
+
+
+@contextlib.contextmanager
+def ended_with(loading: DataLoader | Iterator) -> Iterator[None]:
+    """End the processes of a `DataLoader`, or of an iterator of one, at once if the block raises. Torch leaves that to the
+    garbage collector, which comes when Python ends and kills them: their temporary folders (`pymp-*`) would stay."""
+    try:
+        yield
+    except BaseException:
+        iterator = getattr(loading, "_iterator", loading)
+        getattr(iterator, "_shutdown_workers", lambda: None)()
+        raise
 
 
 def one_thread(worker: int) -> None:

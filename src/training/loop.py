@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from src.checkpoint import save_model
 from src.console import note
-from src.data.batches import Batches
+from src.data.batches import Batches, ended_with
 from src.data.samples import CACHE_DIR
 from src.data.shards import ShardDataset
 from src.data.sources import Shards, Sources, as_sources, pairs_by_set, with_split
@@ -67,25 +67,26 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
             raise FileNotFoundError(f"{best} is gone, and {state_path} holds the last epoch alone: train without --resume")
     loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
     writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
-    for epoch in range(len(log), recipe.epochs):
-        row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
-        log.append(row)
-        if rank() > 0:
-            continue
-        if judged and (last or (epoch + 1) % val_every == 0):
-            try:
-                row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit,
-                                half=val_half)
-            except NetworkError as error:
-                raise ValueError(f"after epoch {epoch} {error}; the last good checkpoint is untouched; try a smaller "
-                                 "learning rate") from None
-        save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem,
-                   save=is_saved(epoch + 1, recipe, save_step))
-        save_train_state(state_path, state, recipe, log, sources=sources, data=data)
-        write_log(log, stem)
-        if writer is not None:
-            write_scalars(writer, row)
-        print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
+    with ended_with(loader):
+        for epoch in range(len(log), recipe.epochs):
+            row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
+            log.append(row)
+            if rank() > 0:
+                continue
+            if judged and (last or (epoch + 1) % val_every == 0):
+                try:
+                    row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit,
+                                    half=val_half)
+                except NetworkError as error:
+                    raise ValueError(f"after epoch {epoch} {error}; the last good checkpoint is untouched; try a smaller "
+                                     "learning rate") from None
+            save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem,
+                       save=is_saved(epoch + 1, recipe, save_step))
+            save_train_state(state_path, state, recipe, log, sources=sources, data=data)
+            write_log(log, stem)
+            if writer is not None:
+                write_scalars(writer, row)
+            print("  ".join(f"{key} {value:.5g}" for key, value in row.items()), flush=True)
     return best
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from src.console import progress_bar
-from src.data.batches import Batches
+from src.data.batches import Batches, ended_with
 from src.models.modnet import MODNet
 from src.training.consistency import consistency_loss
 from src.training.distillation import Heads, feature_loss, head_loss, teach
@@ -153,11 +153,12 @@ def train_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe:
     names = loader.dataset.picture_names()
     sums: dict[str, float] = {}
     iterator, bar = iter(loader), progress_bar(batches.groups(), desc=title, leave=False, hidden=batches.rank > 0)
-    for group in bar:
-        done = train_step(state, iterator, len(batches.micro_batches(group)), recipe,
-                          share=batches.world / len(group), names_of=names)
-        for name, value in done.items():
-            sums[name] = sums.get(name, 0.0) + value
-        bar.set_postfix(loss=f"{sums['loss'] / sums['seen']:.3f}")
+    with ended_with(iterator):
+        for group in bar:
+            done = train_step(state, iterator, len(batches.micro_batches(group)), recipe,
+                              share=batches.world / len(group), names_of=names)
+            for name, value in done.items():
+                sums[name] = sums.get(name, 0.0) + value
+            bar.set_postfix(loss=f"{sums['loss'] / sums['seen']:.3f}")
     sums = sum_over_processes(sums)
     return {name: value / sums["seen"] for name, value in sums.items() if name != "seen"}
