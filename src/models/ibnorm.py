@@ -16,8 +16,9 @@ class IBNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise features (N, C, H, W)."""
         split = self.bnorm.num_features
-        # Any other norm in its place, such as a synchronised one, is called by itself.
-        if x.device.type == "cpu" and type(self.bnorm) is nn.BatchNorm2d and self.bnorm.training and x.requires_grad:
+        # Any other norm in its place, such as a synchronised one, is called by itself; in fp16 squares would overflow.
+        ours = x.device.type in ("cpu", "cuda") and x.dtype is not torch.float16 and type(self.bnorm) is nn.BatchNorm2d
+        if ours and self.bnorm.training and x.requires_grad:
             y, mean, var = _TrainedIBNorm.apply(x, self.bnorm.weight, self.bnorm.bias, self.bnorm.eps)
             self._track(mean, var, x.numel() // x.shape[1])
             return y
@@ -34,7 +35,7 @@ class IBNorm(nn.Module):
 
 class _TrainedIBNorm(torch.autograd.Function):
     """`IBNorm` in training, as one scale and shift for each channel of each image: torch's own norms copy half of the
-    feature map into another memory format and back, which took a third of a training step on a CPU."""
+    feature map into another memory format and back, which took a third of a training step on a CPU and half on a GPU."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
