@@ -283,12 +283,14 @@ def train_files(specs: Sequence[Spec], pack: Path, output_dir: Path, *, settings
     if on.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    name = torch.cuda.get_device_name(on) if on.type == "cuda" else on.type
     output_dir.mkdir(parents=True, exist_ok=True)
     say(f"{len(pictures.rough)} people, {len(pictures.backgrounds.full)} backgrounds, {len(pictures.val)} to validate on")
 
     def save(row: dict) -> None:
         for learner, path, info, made in zip(learners, paths, infos, origins, strict=True):
-            done = {**row, "val": row["val"][learner.spec.name], "recipe": made["origin"]["settings"], **provenance()}
+            done = {**row, "val": row["val"][learner.spec.name], "recipe": made["origin"]["settings"], "device": name,
+                    **provenance()}
             save_model(learner.ema.model, path, {**info, "training": done, **made}, half=True)
 
     with (output_dir / "log.jsonl").open("w", encoding="utf-8") as file:

@@ -53,3 +53,10 @@ def test_in_eval_mode_batch_statistics_do_not_count():
     y = norm(x.requires_grad_()).detach()
     assert float(y[:, :2].mean()) == pytest.approx(float(x[:, :2].detach().mean()), rel=1e-4)
     assert float(y[:, 2:].mean()) == pytest.approx(0, abs=1e-5)
+
+
+def test_in_fp16_the_squares_of_large_features_do_not_overflow():
+    x = (400 * torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))).half().requires_grad_()
+    norm = IBNorm(4)
+    assert float(norm(x).detach().float().std()) == pytest.approx(1, abs=0.02)
+    assert norm.bnorm.running_var.isfinite().all()
