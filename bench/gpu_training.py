@@ -30,6 +30,8 @@ from src.average import HISTORY
 from src.checkpoint import find_prune_info, load_model, save_model, torch_device
 from src.command_line import Parser
 from src.console import complain, progress_bar, say
+from src.evaluation.metrics import mse
+from src.evaluation.predict import predict_alpha
 from src.files import check_writable, keep_inputs
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -42,7 +44,6 @@ WEIGHT_DECAY, CLIP_NORM, EMA_DECAY, WARMUP_STEPS, GRADIENT_SCALE = 0.02, 5.0, 0.
 LOSSES = ("semantic", "detail", "matte", "gradient")
 # Seconds between lines of losses, and between checkpoints with a validation on the first pictures of each set.
 SHOW_EVERY, SAVE_EVERY, FEW = 20, 80, 14
-VAL_SHORT_SIDE = 512
 # The batch size is that of images of so many pixels.
 PIXELS = 512 * 512
 Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -164,10 +165,9 @@ def distillation(heads: Heads, taught: Heads, trimap: torch.Tensor) -> torch.Ten
     return 10 * F.mse_loss(heads[0], taught[0]) + ((heads[2] - taught[2]).abs() * (1 + 4 * unknown)).mean()
 
 
-@torch.no_grad()
 def validate(model: MODNet, pictures: Pictures, limit: int | None = None) -> dict[str, float]:
-    """Compute the mean squared error of each set of the packed `val`, at the size of the pack, of the first `limit` of each;
-    the network sees them at a short side of 512."""
+    """Compute the mean squared error of each set of the packed `val`, at the size of the pack, of the first `limit` of each,
+    as `src/eval.py` does."""
     errors: dict[str, list[float]] = {}
     # Each picture has a size of its own, for which cuDNN would look for its best ways anew.
     tuned, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
@@ -175,14 +175,7 @@ def validate(model: MODNet, pictures: Pictures, limit: int | None = None) -> dic
         found = errors.setdefault(name, [])
         if limit is not None and len(found) >= limit:
             continue
-        size = pixels.shape[:2]
-        seen = [max(32, int(side * VAL_SHORT_SIDE / min(size)) // 32 * 32) for side in size]
-        x = torch.from_numpy(pixels).to(pictures.device).permute(2, 0, 1)[None].float() / 255
-        image = F.interpolate(x[:, :3], seen, mode="bilinear", antialias=True, align_corners=False) * 2 - 1
-        with torch.autocast(pictures.device.type, torch.bfloat16):
-            matte = model(image, inference=True)[2].float()
-        matte = F.interpolate(matte, size, mode="bilinear", align_corners=False)
-        found.append(float(F.mse_loss(matte, x[:, 3:])))
+        found.append(mse(predict_alpha(model, pixels[..., :3]), pixels[..., 3] / np.float32(255)))
     torch.backends.cudnn.benchmark = tuned
     return {name: float(np.mean(values)) for name, values in errors.items()}
 
