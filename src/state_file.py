@@ -1,4 +1,7 @@
-"""Read and write files of tensors: looked through before anything in them is allocated, and written in one move."""
+"""Read and write files of tensors: looked through before anything in them is allocated, and written in one move.
+
+`torch.load` is called here and not in `src/checkpoint.py`, since states of trainings pass the same checks as networks.
+"""
 from __future__ import annotations
 
 import io
@@ -63,6 +66,7 @@ def _check_zip(path: Path) -> None:
         if len(pickles) != 1:
             raise ValueError("it is a zip file, but not one of torch")
         _check_names(io.BytesIO(archive.read(pickles[0])))
+    # On device meta, which allocates nothing: only so is it seen what the tensors claim.
     claimed = torch.load(path, map_location="meta", weights_only=True)
     if (most := sum(_storages(claimed).values())) > _MOST_GROWTH * size:
         raise ValueError(f"its tensors claim {most} bytes, the file has {size}")

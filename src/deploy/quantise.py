@@ -66,17 +66,17 @@ def augmented(picture: np.ndarray) -> list[np.ndarray]:
             for number, version in enumerate(mirrored)]
 
 
-def mattes(model: Model, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Compute the mattes that a network of floats (N, 3, H, W) gives for each picture, in float32 where it is not INT8."""
+def mattes(model: Model, pictures: Sequence[np.ndarray], name: object = "the network") -> list[np.ndarray]:
+    """Compute the mattes that a network of floats (N, 3, H, W) gives for each picture, in float32 where it is not INT8.
+
+    Raises `NetworkError` with the `name` of the model for one that is none.
+    """
     network = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [network([_batch(model, picture)])[0].copy() for picture in pictures]
-
-
-def checked_mattes(model: Model, pictures: Sequence[np.ndarray], name: object) -> list[np.ndarray]:
-    """Compute `mattes`. Raises `NetworkError` with the `name` of the model for one that is none."""
-    found = mattes(model, pictures)
-    for picture, matte in zip(pictures, found, strict=True):
-        check_matte(matte[0, 0], _batch(model, picture).shape[2:], name)
+    found = []
+    for picture in pictures:
+        batch = _batch(model, picture)
+        found.append(network([batch])[0].copy())
+        check_matte(found[-1][0, 0], batch.shape[2:], name)
     return found
 
 
@@ -100,16 +100,16 @@ def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | 
     the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough, and
     `NetworkError` with the `name` of the model where it gives no matte, in floats or in INT8.
     """
-    expected = checked_mattes(model, pictures, name)
+    expected = mattes(model, pictures, name)
     found = _quantise(model, pictures, [])
-    mad = difference(checked_mattes(found, pictures, f"{name} in INT8"), expected)
+    mad = difference(mattes(found, pictures, f"{name} in INT8"), expected)
     if max_drop is None or mad <= max_drop:
         return Quantised(found, mad, [])
     groups = layer_groups(found)
     ranked, count = rank(found, model, groups, pictures, expected), 1
     while count <= MOST_IN_FLOAT * len(groups):
         found = _quantise(model, pictures, ranked[:count])
-        mad = difference(mattes(found, pictures), expected)
+        mad = difference(mattes(found, pictures, f"{name} in INT8"), expected)
         if mad <= max_drop:
             return Quantised(found, mad, ranked[:count])
         count *= 2
