@@ -41,9 +41,10 @@ class _TrainedIBNorm(torch.autograd.Function):
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
                 eps: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Normalise features (N, C, H, W) with `weight` and `bias` (C // 2); return the result, mean and variance (N, C)."""
-        split, exact = len(weight), torch.promote_types(x.dtype, torch.float32)
-        mean, square = (value.mean((2, 3), dtype=exact) for value in (x, x * x))
-        mean, square = _share(mean, split), _share(square, split)
+        split = len(weight)
+        mean, var = _moments(x)
+        square = _share(var + mean.square(), split)
+        mean = _share(mean, split)
         var = (square - mean.square()).clamp_min(0)
         rest = weight.new_ones(x.shape[1] - split)
         inverse = (var + eps).rsqrt()
@@ -52,26 +53,65 @@ class _TrainedIBNorm(torch.autograd.Function):
         ctx.save_for_backward(x, mean, inverse, scale)
         ctx.split = split
         ctx.mark_non_differentiable(mean, var)
-        return torch.addcmul(_per_map(shift, x), x, _per_map(scale, x)), mean, var
+        return _add_scaled(shift, x, scale), mean, var
 
     @staticmethod
     def backward(ctx, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         """Return the gradients of features, weight and bias."""
         x, mean, inverse, scale = ctx.saved_tensors
         split, count = ctx.split, x.shape[2] * x.shape[3]
-        d_shift, d_product = (value.sum((2, 3), dtype=mean.dtype) for value in (dy, dy * x))
-        d_scale = (d_product - mean * d_shift) * inverse
+        d_scale, d_shift = _affine_gradients(dy, x, mean, inverse)
         # d loss / d x = scale (dy - mean of dy - normalised x * mean of dy * normalised x), means over what was normalised.
         of_dy, of_both = (_share(value / count, split) for value in (d_shift, d_scale))
         on_x = -scale * inverse * of_both
         constant = -on_x * mean - scale * of_dy
-        dx = torch.addcmul(torch.addcmul(_per_map(constant, x), x, _per_map(on_x, x)), dy, _per_map(scale, x))
+        dx = _add_scaled(_add_scaled(constant, x, on_x), dy, scale)
         return dx, d_scale[:, :split].sum(0), d_shift[:, :split].sum(0), None
+
+
+def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the mean and biased variance of each map of features (N, C, H, W), both (N, C), in float32 or finer."""
+    exact = torch.promote_types(x.dtype, torch.float32)
+    if x.device.type != "cpu":
+        mean, square = (value.mean((2, 3), dtype=exact) for value in (x, x * x))
+        return mean, square - mean.square()
+    # `mean` copies bfloat16 features as float32 first, and is slow in channels last: three to six times the time of this.
+    unused = torch.ones(2, x.shape[1], dtype=exact)
+    each = [torch.batch_norm_update_stats(image, *unused, 0.0) for image in x.split(1)]
+    mean, var = (torch.stack(values) for values in zip(*each, strict=True))
+    return mean, var
+
+
+def _affine_gradients(dy: torch.Tensor, x: torch.Tensor, mean: torch.Tensor,
+                      inverse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum `dy` times the normalised `x`, and `dy`, over each map; `mean` and `inverse` deviation are (N, C), as are both."""
+    if x.device.type != "cpu":
+        d_shift, d_product = (value.sum((2, 3), dtype=mean.dtype) for value in (dy, dy * x))
+        return (d_product - mean * d_shift) * inverse, d_shift
+    fixed = torch.ones_like(mean[0]), None, None
+    each = [torch.ops.aten.native_batch_norm_backward(*maps, *fixed, *moments, True, 0.0, [False, True, True])
+            for *maps, moments in zip(dy.split(1), x.split(1), zip(mean, inverse, strict=True), strict=True)]
+    d_scale, d_shift = (torch.stack(values) for values in zip(*(gradients[1:] for gradients in each), strict=True))
+    return d_scale, d_shift
 
 
 def _share(values: torch.Tensor, split: int) -> torch.Tensor:
     """Replace the first `split` columns of (N, C) by their mean over the images."""
     return torch.cat((values[:, :split].mean(0, keepdim=True).expand(len(values), -1), values[:, split:]), 1)
+
+
+def _add_scaled(base: torch.Tensor, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Compute `base + x * scale` of features (N, C, H, W); `scale` is (N, C), `base` too or features."""
+    n, c, h, w = x.shape
+    if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+        base, scale = (_per_map(v, x) if v.dim() == 2 else v for v in (base, scale))
+        return torch.addcmul(base, x, scale)
+    # Few channels make short vectors: rows of the image with the scales repeated are the same sum in a third of the time.
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    base, row, scale, result = (v.to(x.dtype)[:, None].tile(1, 1, w) if v.dim() == 2
+                                else v.permute(0, 2, 3, 1).reshape(n, h, w * c) for v in (base, x, scale, y))
+    torch.addcmul(base, row, scale, out=result)
+    return y
 
 
 def _per_map(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
