@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from src.console import note
 from src.training.distillation import Student
 
 
@@ -19,8 +20,18 @@ def join(device: str) -> str:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     if not dist.is_initialized():
+        warn_of_restarts()
         dist.init_process_group("nccl" if on_gpu else "gloo")
     return device
+
+
+def warn_of_restarts() -> None:
+    """Say so where torchrun may restart the processes but hands them the store of before, in which they find the addresses
+    of those that died."""
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if shared and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0" and os.environ.get("RANK", "0") == "0":
+        note("after a restart by torchrun the processes may not find each other: start torchrun with "
+             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before it")
 
 
 def leave() -> None:
