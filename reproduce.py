@@ -10,7 +10,8 @@ input are skipped. The paper's third table, fine-tuned against trained from scra
 
     python reproduce.py --table retraining
 
-which trains 15 networks for each of `--seeds`, `--epoch` epochs long, and writes `result/reproduce/retraining.md`.
+which trains 15 networks for each of `--seeds`, `--epoch` epochs long, and writes `result/reproduce/retraining.md`. With
+`--ray` the trainings of either run side by side, on the cores of this machine or of a Ray cluster.
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
 from src.paper.pipeline import reproduce
 from src.paper.retraining import retraining_table
+from src.paper.trainings import Cluster
 from src.script import ROOT, run_script
 from src.training.recipe import Recipe
 
@@ -66,12 +68,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="of training: cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="of --table pipeline (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of --table retraining (default: %(default)s)")
+    parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="trainings side by side on the Ray cluster at "
+                        "HOST:PORT, or auto; without an address on the cores of this machine (requirements-cluster.txt)")
+    parser.add_argument("--ray-cores", type=int, metavar="N", help="cores of one training (default: as many as there are "
+                        "for each of them)")
     args = parser.parse_args(argv)
     args.seeds = list(dict.fromkeys(args.seeds))
     args.epoch = EPOCHS[args.table] if args.epoch is None else args.epoch
-    for name in ("limit", "threads"):
+    for name in ("limit", "threads", "ray_cores"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} is {getattr(args, name)}, allowed are whole numbers from 1")
+            parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are whole numbers from 1")
+    if args.ray_cores is not None and args.ray is None:
+        parser.error("--ray-cores goes with --ray")
     if min(args.seeds) < 0:
         parser.error(f"--seeds has {min(args.seeds)}, allowed are whole numbers from 0")
     return args
@@ -87,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
                         seed=args.seed)
     data_dir, generated = data_set(args.data_dir, args.output_dir)
     common = {"output_dir": args.output_dir, "ratio": args.ratio, "threshold": args.threshold, "recipe": recipe,
-              "generated": generated, "workers": args.workers, "device": torch_device(args.device), "limit": args.limit}
+              "generated": generated, "workers": args.workers, "device": torch_device(args.device), "limit": args.limit,
+              "cluster": None if args.ray is None else Cluster(args.ray, args.ray_cores)}
     if args.table == "retraining":
         report = retraining_table(args.ckpt_path, data_dir, seeds=args.seeds, **common)
     else:

@@ -26,7 +26,8 @@ from src.data.sources import Sources, as_sources, parse_source
 from src.files import check_writable, write_atomically, write_json, write_text
 from src.models.prune_info import read_prune_info
 from src.paper.resumable import Steps
-from src.paper.stages import ONLY_LAST, retrain_step
+from src.paper.stages import retrain_step
+from src.paper.trainings import ONLY_LAST
 from src.script import provenance, run_script
 from src.training.recipe import Recipe
 

@@ -34,7 +34,7 @@ def run_script(main: Callable[[], int]) -> int:
         with ended_by_signals():
             return main()
     except (ValueError, OSError, NetworkError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if "is killed by signal: Terminated" in str(error):  # a loading process got the SIGTERM first
@@ -48,6 +48,11 @@ def run_script(main: Callable[[], int]) -> int:
     except KeyboardInterrupt as error:
         print("terminated" if isinstance(error, Terminated) else "interrupted", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 130
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an exception says, without line breaks."""
+    return " ".join(str(error).split())
 
 
 def provenance() -> dict:

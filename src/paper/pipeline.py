@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from src.data.layouts import find_pairs, has_split
+from src.data.sources import as_sources, with_split
 from src.deploy.latency import available_devices, measure_latency
 from src.files import keep_inputs, write_json
 from src.models.costs import macs
@@ -13,7 +14,8 @@ from src.models.prune_info import from_prune_info, read_prune_info
 from src.paper.comparison import draw_comparison
 from src.paper.report import write_markdown
 from src.paper.resumable import Steps
-from src.paper.stages import deploy_step, evaluate_step, prune_step, retrain_step
+from src.paper.stages import deploy_step, evaluate_step, prune_step
+from src.paper.trainings import Cluster, Training, do_all
 from src.pruning.budget import Budget
 from src.pruning.choice import ByRatio, BySearch, Choice, pruned_stem
 from src.records import Real, Table
@@ -71,8 +73,8 @@ def latency_step(steps: Steps, models: Mapping[str, Path], threads: int) -> dict
 
 def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
               recipe: Recipe, generated: bool, workers: int = 0, device: str = "cpu", limit: int | None = None,
-              threads: int = 2) -> Path:
-    """Run the steps that are not done yet; return the path of the report.
+              threads: int = 2, cluster: Cluster | None = None) -> Path:
+    """Run the steps that are not done yet, the two trainings side by side on a cluster; return the path of the report.
 
     Raises `ValueError` or `FileNotFoundError` as the steps do.
     """
@@ -80,9 +82,13 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
     steps = Steps(output_dir, plan(recipe, data_dir, limit))
     steps.announce()
     pruned = prune_both(steps, ckpt_path, ratio=ratio, threshold=threshold)
-    retrained = {key: retrain_step(steps, f"retrain, {PRUNED[key]}", path, data_dir, recipe, workers=workers, device=device,
-                                   stem=output_dir / f"{path.stem}_retrained",
-                                   val_every=max(1, recipe.epochs // VALIDATIONS)) for key, path in pruned.items()}
+    data, judged = tuple(as_sources(data_dir)), tuple(with_split(data_dir))
+    trainings = {key: Training(f"retrain, {PRUNED[key]}", path, output_dir / f"{path.stem}_retrained", recipe, data, judged,
+                               val_every=max(1, recipe.epochs // VALIDATIONS), workers=workers, device=device)
+                 for key, path in pruned.items()}
+    for _ in do_all(steps, list(trainings.values()), cluster):
+        pass
+    retrained = {key: training.best for key, training in trainings.items()}
     networks = {"dense": ckpt_path, **retrained, "shipped": SHIPPED}
     evaluated = {"dense": ckpt_path, **{f"{key}_pruned": path for key, path in pruned.items()}, **retrained,
                  "shipped": SHIPPED}

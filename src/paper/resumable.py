@@ -56,11 +56,19 @@ class Steps:
 
         `shape` is what a result that is read back must be (`src.records`). Raises `ValueError` naming file and field else.
         """
+        if self.begin(name, inputs=inputs, outputs=outputs):
+            start = time.perf_counter()
+            self.end(name, work() or {}, time.perf_counter() - start)
+            return self._done[name]["result"]
+        return checked(self._path, self._done[name]["result"], shape, f"{name}.result")
+
+    def begin(self, name: str, *, inputs: Sequence[object], outputs: Sequence[Path]) -> bool:
+        """Return whether a step is still to be done, see `run`; if so, it is begun, and `end` says what came of it."""
         marks = json.loads(json.dumps([fingerprint(value) for value in inputs]))
         entry = self._done.get(name, {})
         if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
             print(f"{self._said(name)}: already done", flush=True)
-            return checked(self._path, entry["result"], shape, f"{name}.result")
+            return False
         given = [path for value in inputs if isinstance(value, Path) for path in beside(value)]
         keep_inputs(outputs, given)
         about = f", about {duration(self._plan[name])}" if name in self._plan else ""
@@ -69,12 +77,13 @@ class Steps:
             entry = {"inputs": marks, "begun": False}
         self._done[name] = entry | {"begun_before": entry.get("begun", False), "begun": True}
         self._save()
-        start = time.perf_counter()
-        result = work() or {}
-        self._done[name] = {"inputs": marks, "result": result, "seconds": time.perf_counter() - start}
+        return True
+
+    def end(self, name: str, result: dict, seconds: float) -> None:
+        """Keep the result of a step that was begun."""
+        self._done[name] = {"inputs": self._done[name]["inputs"], "result": result, "seconds": seconds}
         self._save()
-        print(f"{self._said(name)}: {self._done[name]['seconds']:.0f} s", flush=True)
-        return result
+        print(f"{self._said(name)}: {seconds:.0f} s", flush=True)
 
     def knows(self, name: str) -> bool:
         """Tell whether a step of that name was begun in this folder before, with whatever inputs."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from src.data.layouts import has_split
+from src.data.sources import as_sources
 from src.files import keep_inputs, write_atomically, write_json, write_text
 from src.models.costs import macs
 from src.models.prune_info import from_prune_info, read_prune_info
 from src.paper.report import PAPER
 from src.paper.resumable import Steps
-from src.paper.stages import ONLY_LAST, prune_step, retrain_step
+from src.paper.stages import prune_step
+from src.paper.trainings import ONLY_LAST, Cluster, Training, do_all
 from src.pruning.budget import Budget
 from src.pruning.choice import ByBudget, ByRatio, BySearch, Choice
 from src.results import beside
@@ -44,22 +46,29 @@ def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: fl
     return paths
 
 
-def train_networks(steps: Steps, networks: Mapping[str, Path], data_dir: Path, recipe: Recipe, *, seeds: Sequence[int],
-                   workers: int, device: str, limit: int | None) -> Iterator[dict]:
-    """Train each network in each mode and yield its row; the seeds one after the other, so that a run cut short has whole
-    tables."""
+def plan_trainings(folder: Path, networks: Mapping[str, Path], data_dir: Path, recipe: Recipe, *, seeds: Sequence[int],
+                   workers: int, device: str, limit: int | None) -> dict[Training, tuple[str, str, int]]:
+    """Return the trainings of each network in each mode, with these and their seed; the seeds one after the other, so that
+    a run cut short has whole tables."""
+    data, plans = tuple(as_sources(data_dir)), {}
     for seed in seeds:
         for (name, pruned), mode in ((item, mode) for item in networks.items() for mode in MODES):
-            stem = steps.folder / f"{pruned.stem}_{mode}_seed{seed}"
             # Judged after the last epoch, not after the best: nothing is chosen by the pictures that judge.
-            best = retrain_step(steps, f"train: {name}, {TITLES[mode]}, seed {seed}", pruned, data_dir,
-                                dataclasses.replace(recipe, mode=mode, seed=seed), stem=stem, workers=workers,
-                                device=device, val_every=ONLY_LAST, val_limit=limit)
-            Path(f"{stem}_resume.pt").unlink(missing_ok=True)
-            info = read_prune_info(best.with_suffix(".json"))
-            done, counts = info["training"], info["counts"]["after"]
-            yield {"network": name, "mode": mode, "seed": seed, "epochs": done["epochs"], "steps": done["step"],
-                   "mse": done["val_mse"], "mad": done["val_mad"], "n": done["val_n"], **counts}
+            training = Training(f"train: {name}, {TITLES[mode]}, seed {seed}", pruned,
+                                folder / f"{pruned.stem}_{mode}_seed{seed}",
+                                dataclasses.replace(recipe, mode=mode, seed=seed), data, data, val_every=ONLY_LAST,
+                                val_limit=limit, workers=workers, device=device)
+            plans[training] = name, mode, seed
+    return plans
+
+
+def row_of(training: Training, network: str, mode: str, seed: int) -> dict:
+    """Return the line of a training that is done, and remove what it could have gone on from."""
+    training.state.unlink(missing_ok=True)
+    info = read_prune_info(training.best.with_suffix(".json"))
+    done, counts = info["training"], info["counts"]["after"]
+    return {"network": network, "mode": mode, "seed": seed, "epochs": done["epochs"], "steps": done["step"],
+            "mse": done["val_mse"], "mad": done["val_mad"], "n": done["val_n"], **counts}
 
 
 def summary(rows: Sequence[Mapping]) -> list[dict]:
@@ -133,25 +142,27 @@ def table_text(report: Mapping) -> str:
 
 def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
                      recipe: Recipe, seeds: Sequence[int], generated: bool, workers: int = 0, device: str = "cpu",
-                     limit: int | None = None) -> Path:
-    """Train what is not trained yet and write `retraining.md`, `.json` and `.png`, anew after each run; return the path of
-    the first.
+                     limit: int | None = None, cluster: Cluster | None = None) -> Path:
+    """Train what is not trained yet, on a cluster side by side, and write `retraining.md`, `.json` and `.png`, anew after
+    each run; return the path of the first.
 
     Raises `ValueError` for a data set without a `val` split of its own, or as the steps do.
     """
     if not has_split(data_dir, "val"):
         raise ValueError(f"{data_dir} has no val/fg: the table needs pictures that were not trained on")
-    path, rows = output_dir / "retraining.md", []
+    path, rows = output_dir / "retraining.md", {}
     keep_inputs([*beside(path), output_dir / Steps.FILE], beside(ckpt_path))
     steps = Steps(output_dir)
     networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold)
     setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
                "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds),
                "planned": len(networks) * len(MODES) * len(seeds), **provenance()}
-    for row in train_networks(steps, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit):
-        rows.append(row)
+    plans = plan_trainings(output_dir, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit)
+    for training in do_all(steps, list(plans), cluster):
+        rows[training] = row_of(training, *plans[training])
+        runs = [rows[planned] for planned in plans if planned in rows]
         # After each run, since a table of many hours is worth reading before it is whole.
-        report = {**setting, "summary": summary(rows), "runs": rows, "seconds": steps.seconds()}
+        report = {**setting, "summary": summary(runs), "runs": runs, "seconds": steps.seconds()}
         write_json(path.with_suffix(".json"), report)
         draw_bars(report["summary"], path.with_suffix(".png"))
         write_text(path, table_text(report))

@@ -3,25 +3,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 import main_prune
-from src.checkpoint import find_prune_info, load_model
+from src.checkpoint import load_model
 from src.complexity import complexity
 from src.data.sources import Sources, as_sources, with_split
 from src.evaluation.evaluate import evaluate
 from src.evaluation.report import write_report
-from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
+from src.paper.trainings import Training, do_all
 from src.pruning.choice import Choice
 from src.records import Real, Whole
-from src.results import check_run, origin
 from src.script import load_script
-from src.training.loop import train
 from src.training.recipe import Recipe
-
-# More epochs than a run has: only its last is saved.
-ONLY_LAST = 10 ** 9
 
 # What a step says of a network.
 ERRORS = {"mse": Real(0), "mad": Real(0), "n": Whole(1), "params": Whole(1), "macs_train": Whole(1), "macs_deploy": Whole(1),
@@ -41,26 +34,11 @@ def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice
 
 
 def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recipe: Recipe, *, stem: Path,
-                 workers: int = 0, device: str = "cpu", val_every: int = 1, val_limit: int | None = None,
-                 val_dir: Sources | None = None) -> Path:
+                 val_every: int = 1, val_limit: int | None = None, val_dir: Sources | None = None) -> Path:
     """Train a pruned checkpoint and return the best one; an interrupted training goes on where it was."""
-    judged = with_split(data_dir) if val_dir is None else as_sources(val_dir)
-    path = Path(f"{stem}_best.ckpt" if judged else f"{stem}_epoch{recipe.epochs - 1}.ckpt")
-
-    own = steps.knows(name)
-
-    def work() -> None:
-        check_run(stem, inputs=[pruned], overwrite=own)
-        torch.manual_seed(recipe.seed)
-        model = load_model(pruned, device=device)
-        info = (find_prune_info(pruned, None) or to_prune_info(model.config)) | {"origin": origin([pruned])}
-        going_on = steps.was_started(name) and Path(f"{stem}_resume.pt").is_file()
-        train(model, info, data_dir, recipe, stem=stem, workers=workers, save_step=ONLY_LAST, resume=going_on,
-              val_every=val_every, val_limit=val_limit, val_dir=judged)
-
-    others = [] if val_dir is None else [judged]
-    steps.run(name, work, inputs=[pruned, data_dir, recipe, val_limit, *others], outputs=[path])
-    return path
+    data = tuple(as_sources(data_dir))
+    judged = tuple(with_split(data_dir) if val_dir is None else as_sources(val_dir))
+    return next(do_all(steps, [Training(name, pruned, stem, recipe, data, judged, val_every, val_limit)])).best
 
 
 def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:

@@ -18,7 +18,7 @@ from src.runtime.matting import Matting
 from src.runtime.pictures import Job, in_milliseconds, is_full, written
 from src.runtime.places import is_url, local_copy, local_folder, local_results
 from src.runtime.video import matte_video, report_video
-from src.script import NetworkError
+from src.script import NetworkError, one_line
 
 
 class Work(NamedTuple):
@@ -100,8 +100,3 @@ def matte_video_file(file: Path, folder: Path, work: Work) -> dict[str, str]:
 def fatal(error: Exception) -> dict[str, str]:
     """Return what a row says of what every other picture would meet too, and on which machine."""
     return {"fatal": f"{one_line(error)} (on {socket.gethostname()})"}
-
-
-def one_line(error: BaseException) -> str:
-    """Return what an exception says, without line breaks."""
-    return " ".join(str(error).split())

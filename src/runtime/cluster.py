@@ -19,10 +19,10 @@ from types import ModuleType
 
 from src.console import complain, progress_bar, say
 from src.files import check_writable, write_text
-from src.runtime.actor import Actor, Work, one_line
+from src.runtime.actor import Actor, Work
 from src.runtime.pictures import Job
 from src.runtime.places import check_place, is_url, local_results
-from src.script import ROOT
+from src.script import ROOT, one_line
 
 # Seconds in which a cluster must answer.
 PATIENCE = 10

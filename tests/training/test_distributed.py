@@ -176,13 +176,9 @@ def test_two_nodes_one_of_them_killed_take_the_samples_of_one_process_and_write_
 
 
 def test_a_restart_that_would_not_find_its_peers_is_foretold(monkeypatch, capsys):
-    for settings, said in (({"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_MAX_RESTARTS": "3"}, True),
-                           ({"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_MAX_RESTARTS": "0"}, False),
-                           ({"TORCHELASTIC_USE_AGENT_STORE": "False", "TORCHELASTIC_MAX_RESTARTS": "3"}, False), ({}, False)):
-        for name in ("TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_MAX_RESTARTS"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
+    for shared, restarts, said in (("True", "3", True), ("True", "0", False), ("False", "3", False)):
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", shared)
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", restarts)
         warn_of_restarts()
         assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in capsys.readouterr().err) == said
 
