@@ -31,6 +31,7 @@ SCRIPTS = {
     "bench/animation.py": ["--video", "none.mp4", "--output"],
     "bench/cluster.py": ["--output"],
     "bench/page_screenshots.py": ["--video", "none.mp4", "--output-dir"],
+    "bench/sizes.py": ["--model", "a=none.xml", "--data-dir", "none", "--output-dir"],
     "bench/gpu_pack.py": ["--data-dir", "none", "--output-dir"],
     "bench/gpu_training.py": ["--pack", "none", "--network", "a=none.ckpt:1e-3:1e-3:0", "--output-dir"],
 }
