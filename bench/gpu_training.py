@@ -169,14 +169,11 @@ def validate(model: MODNet, pictures: Pictures, limit: int | None = None) -> dic
     """Compute the mean squared error of each set of the packed `val`, at the size of the pack, of the first `limit` of each,
     as `src/eval.py` does."""
     errors: dict[str, list[float]] = {}
-    # Each picture has a size of its own, for which cuDNN would look for its best ways anew.
-    tuned, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
     for name, _, pixels in pictures.val:
         found = errors.setdefault(name, [])
         if limit is not None and len(found) >= limit:
             continue
         found.append(mse(predict_alpha(model, pixels[..., :3]), pixels[..., 3] / np.float32(255)))
-    torch.backends.cudnn.benchmark = tuned
     return {name: float(np.mean(values)) for name, values in errors.items()}
 
 
@@ -274,7 +271,7 @@ def train_files(specs: Sequence[Spec], pack: Path, output_dir: Path, *, settings
         learners.append(Learner(spec, model, on))
     pictures = Pictures(read_pack(pack), on, mixture=Mixture(), seed=settings["seed"])
     if on.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+        # Not cudnn.benchmark: its search costs seconds for each layer's shape, and its ways were no quicker.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     name = torch.cuda.get_device_name(on) if on.type == "cuda" else on.type
     output_dir.mkdir(parents=True, exist_ok=True)
