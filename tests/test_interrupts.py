@@ -1,10 +1,12 @@
 """Signals: how a script ends, and what it leaves."""
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,43 @@ def test_ctrl_c_and_sigterm_end_a_script_with_one_word_and_leave_nothing(
 def test_a_script_that_cannot_end_is_ended_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     assert ended(name, tmp_path / "a.txt", signal.SIGTERM)[0] == 143
     assert list(tmp_path.iterdir()) == []
+
+
+LOADING = """
+import sys, time
+import torch
+from src.data.batches import Batches, ended_with, make_loader
+from src.script import run_script
+
+class Slow(torch.utils.data.Dataset):
+    def __getitem__(self, index):
+        return torch.zeros(100)
+
+    def __len__(self):
+        return 10 ** 6
+
+def main():
+    loader = make_loader(Slow(), Batches(10 ** 6, 1, seed=0, steps=10 ** 5), workers=2)
+    with ended_with(loader):
+        for number, _ in enumerate(loader):
+            if number == 10:
+                print("going", flush=True)
+
+sys.exit(run_script(main))
+"""
+
+
+@pytest.mark.parametrize(("number", "send", "status"), [(signal.SIGTERM, os.killpg, 143), (signal.SIGKILL, os.kill, -9)])
+def test_loading_processes_that_a_signal_ends_or_leaves_alone_leave_no_folders(
+        tmp_path: Path, number: int, send: Callable[[int, int], None], status: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", LOADING], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               text=True, start_new_session=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert process.stdout.readline() == "going\n"
+    assert list(tmp_path.glob("pymp-*")), "else there is nothing to see here"
+    send(process.pid, number)
+    assert process.wait(60) == status
+    for _ in range(200):  # the workers of a process that was killed look for it every five seconds
+        if not list(tmp_path.glob("pymp-*")):
+            break
+        time.sleep(0.1)
+    assert not list(tmp_path.glob("pymp-*"))

@@ -4,11 +4,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import multiprocessing.util
+import os
 from collections.abc import Iterator, Sequence
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from src.files import UNFINISHED
 
 
 class Batches(Sampler[list[int]]):
@@ -80,17 +84,39 @@ class Batches(Sampler[list[int]]):
         return sum(len(self.micro_batches(group)) for group in self.groups())
 
 
+def share_folder() -> None:
+    """Make the temporary folder (`pymp-*`) in which loading processes leave their sockets, before they are started: then all
+    use this process's, which goes with it. One of its own would stay if a signal ended such a process."""
+    UNFINISHED.add(multiprocessing.util.get_temp_dir())
+
+
+def start_loading(worker: int) -> None:
+    """Keep OpenCV to the one core of a loading process: its own threads would fight over the others. Let the last one
+    remove the shared folder if the process that made it was killed."""
+    cv2.setNumThreads(0)
+    parent = os.getppid()
+
+    def remove() -> None:
+        if os.getppid() != parent:
+            with contextlib.suppress(OSError):
+                os.rmdir(multiprocessing.util.get_temp_dir())
+
+    # After the sockets, whose priority is 0.
+    multiprocessing.util.Finalize(None, remove, exitpriority=-100)
+
+
 def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
     """Build the loader of `dataset`, in the order of `batches`; its processes stay from epoch to epoch."""
-    # A process that loads uses one core: OpenCV's own threads would fight over the others.
+    if workers:
+        share_folder()
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
-                      worker_init_fn=one_thread)
+                      worker_init_fn=start_loading)
 
 
 @contextlib.contextmanager
 def ended_with(loading: DataLoader | Iterator) -> Iterator[None]:
     """End the processes of a `DataLoader`, or of an iterator of one, at once if the block raises. Torch leaves that to the
-    garbage collector, which comes when Python ends and kills them: their temporary folders (`pymp-*`) would stay."""
+    garbage collector, which comes when Python ends and kills them."""
     try:
         yield
     except BaseException:
@@ -98,7 +124,3 @@ def ended_with(loading: DataLoader | Iterator) -> Iterator[None]:
         getattr(iterator, "_shutdown_workers", lambda: None)()
         raise
 
-
-def one_thread(worker: int) -> None:
-    """Keep OpenCV to the one core of a loading process."""
-    cv2.setNumThreads(0)

@@ -152,6 +152,9 @@ def check_saved(saved: dict, state: TrainState, recipe: Recipe) -> None:
         check_shape(row, Table(Real()), f"log[{number}]")
         if row["epoch"] != number or number >= recipe.epochs:
             raise ValueError(f"log[{number}] is of epoch {row['epoch']} of {recipe.epochs}")
+    steps = saved["log"][-1].get("step", saved["step"]) if saved["log"] else 0
+    if steps != saved["step"]:
+        raise ValueError(f"log ends at step {shown(steps)}, the state is of step {saved['step']}")
     for name, part in state.parts().items():
         if name not in saved:
             raise ValueError(f"{name} is missing")
@@ -160,6 +163,8 @@ def check_saved(saved: dict, state: TrainState, recipe: Recipe) -> None:
     check_moments(saved["optimizer"], state.optimizer)
 
 
+# What a schedule changes in the groups of an optimiser; the rest is the recipe's.
+SCHEDULED = {"lr", "momentum", "betas"}
 # What each optimiser keeps of a parameter.
 MOMENTS = {torch.optim.SGD: {"momentum_buffer"}, torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}}
 
@@ -167,7 +172,13 @@ MOMENTS = {torch.optim.SGD: {"momentum_buffer"}, torch.optim.AdamW: {"step", "ex
 def check_moments(saved: object, optimizer: torch.optim.Optimizer) -> None:
     """Raise `ValueError` with the first part of an optimiser's saved state that does not fit its parameters."""
     check_shape(saved, {"state": dict, "param_groups": list}, "optimizer")
-    check_structure(saved["param_groups"], optimizer.state_dict()["param_groups"], "optimizer.param_groups")
+    groups = optimizer.state_dict()["param_groups"]
+    check_structure(saved["param_groups"], groups, "optimizer.param_groups")
+    for number, (group, expected) in enumerate(zip(saved["param_groups"], groups, strict=True)):
+        for key in expected.keys() - SCHEDULED:
+            if group[key] != expected[key]:
+                raise ValueError(f"optimizer.param_groups[{number}].{key} is {shown(group[key])}, expected "
+                                 f"{shown(expected[key])}")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, moments in saved["state"].items():
         name = f"optimizer.state.{shown(index)}"

@@ -86,3 +86,20 @@ def test_average_and_adapters_are_part_of_the_state(tmp_path):
     save_train_state(tmp_path / "a_resume.pt", first, recipe, [])
     restore(tmp_path / "a_resume.pt", second, recipe)
     assert torch.equal(*weights) and second.ema.updates == 7 and second.result is second.ema.model
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda saved: saved["optimizer"]["param_groups"][1].update(maximize=True),
+     r"optimizer.param_groups\[1\].maximize is True, expected False"),
+    (lambda saved: saved["optimizer"]["param_groups"][0].update(eps=0.5), "eps is 0.5, expected 1e-08"),
+    (lambda saved: saved.update(step=2), "log ends at step 3, the state is of step 2"),
+    (lambda saved: saved.update(log=[]), "log ends at step 0, the state is of step 3")])
+def test_what_a_recipe_fixes_is_not_taken_from_a_changed_state(tmp_path, change, said):
+    state, path = start_state(fresh()[0], RECIPE, 4), tmp_path / "a_resume.pt"
+    state.step = 3
+    save_train_state(path, state, RECIPE, [{"epoch": 0, "step": 3}])
+    saved = load_state(path)
+    change(saved)
+    save_state(saved, path)
+    with pytest.raises(ValueError, match=f"a_resume.pt is damaged or of another run: .*{said}"):
+        restore(path, start_state(fresh()[0], RECIPE, 4), RECIPE)
