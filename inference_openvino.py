@@ -32,12 +32,12 @@ from src.command_line import Parser
 from src.console import complain
 from src.files import check_writable
 from src.media.backdrop import parse_backdrop
-from src.media.compositing import STILL_KINDS, VIDEO_KINDS, render
+from src.media.compositing import STILL_KINDS, render
 from src.media.picture_decoder import limit_pixels
 from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
-from src.media.video_results import TEMPORAL, Look, result_paths
+from src.media.video_results import TEMPORAL, Look, result_paths, video_kinds
 from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
@@ -48,6 +48,7 @@ from src.runtime.options import add_network_options, network_settings
 from src.runtime.pictures import (
     Job,
     add_output_options,
+    check_png_compression,
     check_quality,
     in_milliseconds,
     named_files,
@@ -58,6 +59,7 @@ from src.runtime.pictures import (
 )
 from src.runtime.pipes import add_pipe_options, check_pipe, pipe_picture, watch_pictures
 from src.runtime.places import read_list
+from src.runtime.pool import networks_at_once, usable_cores
 from src.runtime.video import matte_video, plan_videos, report_video
 from src.script import run_script
 
@@ -125,14 +127,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
-    """Choose what is written of a video. Raises `ValueError` if that is nothing."""
-    kinds = [kind for kind in save or VIDEO_KINDS if kind != "cutout" or alpha_video != "none"]
-    if not kinds:
-        raise ValueError("--save cutout with --alpha-video none writes nothing: prores and vp9 keep the alpha")
-    return tuple(dict.fromkeys(kinds))
-
-
 def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Path, skip_existing: bool = False,
                  window: bool = False, kept: Sequence[Path] = ()) -> int:
     """Write the results of videos, one after the other; the exit status, 1 if one of several failed.
@@ -165,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.show:
         check_window()
     pictures = PictureLook(args.save or (["cutout"] if args.output else STILL_KINDS), backdrop, args.foreground, args.format,
-                           check_quality(args.format, args.quality))
+                           check_quality(args.format, args.quality), check_png_compression(args.png_compression))
     load, kept = functools.partial(Matting, **network, threads=args.threads), named_files(args.background, args.list)
     if args.watch or args.output or "-" in args.image_path:
         given = {"--show": args.show, "--list": args.list, "--ray": args.ray is not None,
@@ -193,21 +187,27 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError("--ray works on files: leave --show and the webcam out")
         threads, shared = args.threads or 1, {"background": args.background, "foreground": args.foreground}
         work = Work({**network, "threads": threads}, args.output_dir, args.max_pixels,
-                    {**shared, "save": pictures.save, "file_format": args.format, "quality": pictures.quality},
+                    {**shared, "save": pictures.save, "file_format": args.format, "quality": pictures.quality,
+                     "png_compression": pictures.png_compression},
                     {**shared, "save": videos.save, "alpha_video": args.alpha_video, "temporal": args.temporal})
         jobs = plan(still, pictures, output_dir=args.output_dir, kept=kept)
         return run_on_cluster(without_done(jobs) if args.skip_existing else jobs,
                               plan_videos(moving, videos, output_dir=args.output_dir, kept=kept), work, address=args.ray,
                               threads=threads)
-    matting = load(hint=args.hint or ("throughput" if moving else "latency"))
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": kept}
     if camera is not None:
+        matting = load(hint=args.hint or "latency")
         with contextlib.closing(WebcamReader(camera)) as reader:
             return infer_video(matting, reader, videos, output_dir=args.output_dir, window=args.show)
     status = 0
     if still:
-        status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures, **output)
+        several = not (inputs.alone or args.show)
+        at_once = networks_at_once(len(still), args.threads) if several and args.hint is None else None
+        matting = load(hint=args.hint or "latency", at_once=at_once)
+        status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures,
+                              at_once=usable_cores() if several else 1, **output)
     if moving:
+        matting = load(hint=args.hint or "throughput")
         status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, window=args.show, **output))
     return status
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 _NOTED: set[str] = set()
 _MOST_NOTED = 10_000
+_HELD: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("held", default=None)
 
 
 def print_anything() -> None:
@@ -53,10 +55,22 @@ def complain(line: str) -> None:
 
 def note(text: str) -> None:
     """Print `note: text` on stderr, the same text once for this process."""
-    if text not in _NOTED:
+    if (held := _HELD.get()) is not None:
+        held.append(text)
+    elif text not in _NOTED:
         if len(_NOTED) < _MOST_NOTED:
             _NOTED.add(text)
         complain(f"note: {text}")
+
+
+@contextlib.contextmanager
+def notes_held() -> Iterator[list[str]]:
+    """Hold back the notes that this thread makes in the block, in the list that is yielded, for whoever keeps the order."""
+    token = _HELD.set(held := [])
+    try:
+        yield held
+    finally:
+        _HELD.reset(token)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,15 @@ from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.models.modnet import MODNet
 from src.runtime.inputs import find_inputs
-from src.runtime.pictures import Job, add_output_options, check_quality, named_files, run_pictures, written
+from src.runtime.pictures import (
+    Job,
+    add_output_options,
+    check_png_compression,
+    check_quality,
+    named_files,
+    run_pictures,
+    written,
+)
 from src.script import run_script
 
 
@@ -62,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     limit_pixels(args.max_pixels)
     check_writable(args.output_dir, "--output-dir")
     look = PictureLook(args.save, parse_backdrop(args.background), args.foreground, args.format,
-                       check_quality(args.format, args.quality))
+                       check_quality(args.format, args.quality), check_png_compression(args.png_compression))
     model = load_model(args.ckpt_path, args.prune_info, torch_device(args.device))
     return infer(model, args.input, look, output_dir=args.output_dir, skip_existing=args.skip_existing,
                  name=args.ckpt_path, kept=named_files(args.background, args.ckpt_path, args.prune_info))

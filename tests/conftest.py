@@ -109,7 +109,7 @@ def bench_script(name: str) -> ModuleType:
 
 def write_noise(path: Path, grid: tuple[int, int], size: tuple[int, int]) -> Path:
     """A picture of smooth noise: `grid` rows and columns of random colours, enlarged to `size` width and height."""
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     noise = np.random.default_rng(0).integers(0, 256, (*grid, 3), dtype=np.uint8)
     cv2.imwrite(str(path), cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC))
     return path

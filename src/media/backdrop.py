@@ -1,6 +1,7 @@
 """Put something behind the person: a colour, a picture, a video, or the blurred original. No torch here."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,9 +66,10 @@ class _Still:
         self._picture = self._fitted = picture
 
     def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float) -> np.ndarray:
-        if self._fitted.shape != image.shape:
-            self._fitted = covering(self._picture, *image.shape[:2])
-        return self._fitted
+        fitted = self._fitted  # another thread may put one of another size there
+        if fitted.shape != image.shape:
+            self._fitted = fitted = covering(self._picture, *image.shape[:2])
+        return fitted
 
 
 def _endless(path: Path) -> Iterator[Frame]:
@@ -86,8 +88,13 @@ class _Moving:
         self._frames = _endless(path)
         self._now, self._next = next(self._frames), next(self._frames)
         self._fitted: np.ndarray | None = None
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float) -> np.ndarray:
+        with self._one_at_a_time:
+            return self._at(time, image)
+
+    def _at(self, time: float, image: np.ndarray) -> np.ndarray:
         while self._next.time <= time:
             self._now, self._next, self._fitted = self._next, next(self._frames), None
         if self._fitted is None or self._fitted.shape != image.shape:

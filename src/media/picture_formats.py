@@ -59,6 +59,17 @@ def is_animated(path: Path) -> bool:
         return False
 
 
+def pixels_of(path: Path) -> int:
+    """Return how many pixels a picture has by its header; 0 if that cannot be read."""
+    if not path.is_file():  # to open a FIFO would wait for ever
+        return 0
+    try:
+        with Image.open(path, formats=formats_for(path)) as file:
+            return file.width * file.height
+    except Exception:  # on a damaged file Pillow's decoders raise nearly anything
+        return 0
+
+
 def is_hidden(path: Path) -> bool:
     """Return whether a file is one that systems hide: `.x`, `._x`, `Thumbs.db`, `desktop.ini`."""
     return path.name.startswith(".") or path.name.lower() in HIDDEN_NAMES

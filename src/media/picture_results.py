@@ -11,7 +11,7 @@ import numpy as np
 from src.media.backdrop import Backdrop
 from src.media.compositing import STILL_KINDS, rendered
 from src.media.picture_reader import Picture
-from src.media.picture_writer import QUALITY, write_picture
+from src.media.picture_writer import PNG_COMPRESSION, QUALITY, write_picture
 
 FILE_FORMATS = ("png", "jpg", "webp")
 # A matte stays exact and of one plane; JPEG has no alpha.
@@ -26,6 +26,7 @@ class PictureLook(NamedTuple):
     foreground: str = "fast"            # of `src.media.foreground.METHODS`
     file_format: str = "png"            # of FILE_FORMATS, for what such a file can hold, else PNG
     quality: int = QUALITY              # of JPEG and WebP
+    png_compression: int = PNG_COMPRESSION  # 0 to 9
 
 
 def result_paths(stem: str, folder: Path, look: PictureLook) -> dict[str, Path]:
@@ -44,6 +45,6 @@ def save_results(picture: Picture, alpha: np.ndarray, paths: dict[str, Path], lo
     for kind, result in rendered(picture.image, alpha, list(paths), backdrop=look.backdrop, foreground=look.foreground,
                                  opacity=picture.opacity):
         # Of the composite the sheet is made too.
-        write_picture(paths[kind], result, quality=look.quality, dpi=picture.dpi,
+        write_picture(paths[kind], result, quality=look.quality, png_compression=look.png_compression, dpi=picture.dpi,
                       done_with=kind != "composite" or "sheet" not in paths)
     return list(paths.values())

@@ -10,6 +10,7 @@ import numpy as np
 
 from src.files import moved_into_place
 from src.media.backdrop import Backdrop
+from src.media.compositing import VIDEO_KINDS
 from src.media.video_item import Frame, Sound
 from src.media.video_reader import VideoReader
 from src.media.video_writer import ALPHA_ENCODINGS, Encoding, VideoWriter, opaque_encoding
@@ -27,6 +28,14 @@ class Look(NamedTuple):
     foreground: str = "fast"            # of `src.media.foreground.METHODS`
     alpha_video: str = "prores"         # how a cut-out is written, of ALPHA_ENCODINGS
     temporal: str = "none"              # of TEMPORAL
+
+
+def video_kinds(save: Sequence[str] | None, alpha_video: str) -> Sequence[str]:
+    """Choose what is written of a video. Raises `ValueError` if that is nothing."""
+    kinds = [kind for kind in save or VIDEO_KINDS if kind != "cutout" or alpha_video != "none"]
+    if not kinds:
+        raise ValueError("--save cutout with --alpha-video none writes nothing: prores and vp9 keep the alpha")
+    return tuple(dict.fromkeys(kinds))
 
 
 def encoding_of(kind: str, look: Look) -> Encoding:

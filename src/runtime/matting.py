@@ -79,8 +79,9 @@ class Matting:
 
     `exact` asks for float32; without it the device takes what it likes best (bf16 or fp16: quicker, up to 0.5 off in single
     pixels). `threads` is how many a CPU uses (`None`: what OpenVINO likes). `hint` is `latency` (one picture as soon as
-    possible) or `throughput` (many in a time); `cache_dir` keeps the compiled network there. `ref_size` is what the
-    short side of a picture becomes in a network of free size (by default what the IR says).
+    possible) or `throughput` (many in a time); instead of it `at_once` says on how many pictures a CPU works at once, each
+    by `threads` of its own (`None`: one), with the result that it would have alone. `cache_dir` keeps the compiled network
+    there. `ref_size` is what the short side of a picture becomes in a network of free size (by default what the IR says).
 
     One `Matting` serves any number of threads, as a web server's: each call of `alpha` gets what it would alone. With
     `latency` one inference runs at a time and the others wait, with `throughput` as many as the device works on at once;
@@ -90,8 +91,8 @@ class Matting:
     """
 
     def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
-                 threads: int | None = None, hint: str = "latency", cache_dir: Path | None = None,
-                 ref_size: int | None = None) -> None:
+                 threads: int | None = None, hint: str = "latency", at_once: int | None = None,
+                 cache_dir: Path | None = None, ref_size: int | None = None) -> None:
         core, path = shared_core(), Path(model_path) if model_path else shipped_model()
         self.path, self._read = path, functools.partial(read_network, core, path)
         network = self._read()
@@ -101,13 +102,16 @@ class Matting:
                              f"{ref_size}")
         takes = takes._replace(ref_size=ref_size or takes.ref_size)
         check_device(core, device)
-        config = {"PERFORMANCE_HINT": hint.upper()}
+        config = {"PERFORMANCE_HINT": "THROUGHPUT" if at_once else hint.upper()}
         # NPU and MYRIAD do not know the hint; a combined device hands it on.
         if exact and not device.startswith(("NPU", "MYRIAD")):
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if device == "CPU":
             config["CPU_RUNTIME_CACHE_CAPACITY"] = SHAPES_KEPT
-            config |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
+            if at_once:
+                config |= {"NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once * (threads or 1)}
+            elif threads:
+                config["INFERENCE_NUM_THREADS"] = threads
         if cache_dir:
             config["CACHE_DIR"] = os.fsencode(cache_dir)  # as text it takes no name that is not UTF-8
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
@@ -155,19 +159,17 @@ class Matting:
     def alpha(self, image: np.ndarray) -> np.ndarray:
         """Predict the alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another
         array, or if the picture is too thin. May be called by several threads at once."""
-        compiled, times = self.compiled, [time.perf_counter()]
+        compiled, begin = self.compiled, time.perf_counter()
         batch, box = compiled.prepare(image)
-        times.append(time.perf_counter())
+        times = {"preprocess": 1000 * (time.perf_counter() - begin)}
         try:
-            matte = compiled.requests.infer(batch)
+            matte, times["infer"] = compiled.requests.infer(batch)
         except RuntimeError as error:
             raise self._failed(error, image.shape) from None
         check_matte(matte[0, 0], compiled.sides(batch), self.path)
-        times.append(time.perf_counter())
+        begin = time.perf_counter()
         alpha = to_alpha(matte[:, :, box[0], box[1]], *image.shape[:2], smooth=True)
-        times.append(time.perf_counter())
-        self._times.last = {name: (end - start) * 1000 for name, start, end in
-                            zip(("preprocess", "infer", "postprocess"), times, times[1:], strict=False)}
+        self._times.last = times | {"postprocess": 1000 * (time.perf_counter() - begin)}
         return alpha
 
     def start(self, image: np.ndarray) -> Started:

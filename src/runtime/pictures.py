@@ -1,9 +1,11 @@
-"""Work on one picture, or on many one after the other: name their results, report and survive failures."""
+"""Work on one picture, or on many at once: name their results, report and survive failures."""
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +14,13 @@ from src.files import check_replaceable, check_writable
 from src.media.compositing import KINDS, STILL_KINDS
 from src.media.foreground import METHODS
 from src.media.picture_decoder import add_max_pixels
+from src.media.picture_formats import pixels_of
 from src.media.picture_results import FILE_FORMATS, PictureLook, result_paths
-from src.media.picture_writer import QUALITY
+from src.media.picture_writer import PNG_COMPRESSION, QUALITY
 from src.runtime.inputs import Inputs, result_folders
+from src.runtime.pipeline import keep_freed_memory, one_opencv_thread
 from src.runtime.places import exists
+from src.runtime.pool import side_by_side
 
 
 class Job(NamedTuple):
@@ -42,6 +47,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
                         help="of pictures' results that it can hold: jpg has no alpha, so cut-outs stay png; mattes always "
                              "do (default: %(default)s)")
     parser.add_argument("--quality", type=int, metavar="1-100", help=f"of jpg and webp (default: {QUALITY})")
+    parser.add_argument("--png-compression", type=int, metavar="0-9", help="of PNG files, mattes too: 0 is large, 9 small "
+                        f"and very slow (default: {PNG_COMPRESSION})")
     parser.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are all there")
     add_max_pixels(parser)
 
@@ -55,6 +62,15 @@ def check_quality(file_format: str, quality: int | None) -> int:
     if not 1 <= quality <= 100:
         raise ValueError(f"--quality is {quality}, allowed are whole numbers from 1 to 100")
     return quality
+
+
+def check_png_compression(png_compression: int | None) -> int:
+    """Return the compression level of PNG files. Raises `ValueError` unless it is in 0 ... 9."""
+    if png_compression is None:
+        return PNG_COMPRESSION
+    if not 0 <= png_compression <= 9:
+        raise ValueError(f"--png-compression is {png_compression}, allowed are whole numbers from 0 to 9")
+    return png_compression
 
 
 def plan(pictures: Sequence[Path], look: PictureLook, *, output_dir: Path, kept: Sequence[Path] = ()) -> list[Job]:
@@ -91,8 +107,8 @@ def named_files(*given: str | Path | None) -> list[Path]:
 
 
 def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
-                 skip_existing: bool = False, kept: Sequence[Path] = ()) -> int:
-    """Call `work` for each picture and print the lines that it returns.
+                 skip_existing: bool = False, kept: Sequence[Path] = (), at_once: int = 1) -> int:
+    """Call `work` for each picture, in `at_once` threads, and print the lines that it returns, in order.
 
     Of several, pictures for which `work` raises `ValueError` or `OSError` are named on stderr, and the rest is done.
     Returns the exit status: 0, or 1 if any failed. Raises what `plan` raises, `ValueError` for a folder that cannot be
@@ -107,15 +123,28 @@ def run_pictures(inputs: Inputs, work: Callable[[Job], str], look: PictureLook, 
             say(done_or_said(work, job))
         return 0
     failed = 0
-    for job in progress_bar(jobs, desc="pictures", unit="picture"):
-        try:
-            say(done_or_said(work, job))
-        except ValueError as error:
-            failed += 1
-            complain(f"error: {error}")
+    with contextlib.closing(attempts(work, jobs, at_once)) as lines:
+        for line in progress_bar(lines, desc="pictures", unit="picture", total=len(jobs)):
+            try:
+                say(line())
+            except ValueError as error:
+                failed += 1
+                complain(f"error: {error}")
     if failed:
         complain(f"{failed} of {len(jobs)} pictures failed")
     return 1 if failed else 0
+
+
+def attempts(work: Callable[[Job], str], jobs: Sequence[Job], at_once: int) -> Iterator[Callable[[], str]]:
+    """Yield for each job, in order, a function that does as `done_or_said`: in this thread, or in one of `at_once`."""
+    attempt = functools.partial(done_or_said, work)
+    if at_once == 1:
+        yield from (functools.partial(attempt, job) for job in jobs)
+        return
+    keep_freed_memory()
+    with one_opencv_thread(), contextlib.closing(
+            side_by_side(attempt, jobs, at_once=at_once, pixels=lambda job: pixels_of(job.picture))) as lines:
+        yield from lines
 
 
 def is_done(job: Job) -> bool:

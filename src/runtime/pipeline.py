@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import cv2
+
 DEPTH = 4
 _POLL = 0.1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3   # of malloc.h
@@ -27,6 +29,18 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, 2 ** 25)
         library.mallopt(_M_TRIM_THRESHOLD, 2 ** 29)
+
+
+@contextlib.contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Let OpenCV use one thread in the block: others share the cores already, and its own would take them from the
+    network."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class Stage(NamedTuple):

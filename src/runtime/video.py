@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from src.console import progress_bar
@@ -22,7 +21,7 @@ from src.media.webcam import WebcamReader
 from src.runtime.inputs import result_folders
 from src.runtime.matting import Matting, Started
 from src.runtime.pictures import Job, check_jobs, in_milliseconds, written
-from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory
+from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory, one_opencv_thread
 from src.runtime.temporal import one_frame_delay
 from src.script import provenance
 
@@ -118,17 +117,6 @@ def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
         yield
     finally:
         restore()
-
-
-@contextlib.contextmanager
-def one_opencv_thread() -> Iterator[None]:
-    """Return the stages already share the cores; threads of OpenCV would take them from the network."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def report_video(done: Done, reader: VideoReader | WebcamReader, matting: Matting, output_dir: Path) -> str:

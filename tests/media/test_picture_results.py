@@ -89,3 +89,14 @@ def test_a_picture_too_long_for_its_format_is_refused_by_name(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"a.webp cannot be written: a side of 16384 pixels, .webp holds 16383"):
         write_picture(tmp_path / "a.webp", np.zeros((1, 16384, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_png_compression_is_exact_and_the_highest_smaller_than_none(tmp_path: Path) -> None:
+    picture = np.cumsum(np.random.default_rng(2).integers(-2, 3, (80, 90, 4)), 0).astype(np.uint8)
+    for given in (picture, picture[..., :3], picture[..., 0]):
+        sizes = []
+        for level in range(10):
+            write_picture(tmp_path / "a.png", given, png_compression=level)
+            np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), given)
+            sizes.append((tmp_path / "a.png").stat().st_size)
+        assert max(sizes) == sizes[0] and sizes[9] <= sizes[2] < sizes[0] > sizes[1]
