@@ -4,7 +4,8 @@
         --network pruned=B.ckpt:1.8e-3:1e-3:0.5 --seconds 410 --output-dir result/gpu
 
 `--pack` is what `bench/gpu_pack.py` wrote. Writes the average of the weights of each network (fp16) and its pruning JSON
-every 80 seconds and at the end, and `log.jsonl`: losses, and errors on the half *choose* of the packed `val`.
+every 80 seconds and at the end, `log.jsonl`: losses, and errors on the half *choose* of the packed `val`, and
+`curves.png`.
 """
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from src.command_line import Parser
 from src.console import complain, progress_bar, say
 from src.evaluation.metrics import mse
 from src.evaluation.predict import predict_alpha
-from src.files import check_writable, keep_inputs
+from src.files import check_writable, keep_inputs, write_atomically
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.results import beside, origin
@@ -246,7 +247,8 @@ def train(learners: Sequence[Learner], pictures: Pictures, *, seconds: float, si
 def check_outputs(specs: Sequence[Spec], output_dir: Path, *, overwrite: bool) -> list[Path]:
     """Return where the checkpoints go. Raises `ValueError` if one is an input, or is there already without `overwrite`."""
     paths = [output_dir / f"{spec.name}.ckpt" for spec in specs]
-    outputs = [*(path for ckpt in paths for path in (ckpt, ckpt.with_suffix(".json"))), output_dir / "log.jsonl"]
+    outputs = [*(path for ckpt in paths for path in (ckpt, ckpt.with_suffix(".json"))),
+               output_dir / "log.jsonl", output_dir / "curves.png"]
     keep_inputs(outputs, [path for spec in specs for path in beside(spec.ckpt_path)])
     there = [path for path in outputs if path.exists()]
     if there and not overwrite:
@@ -283,13 +285,42 @@ def train_files(specs: Sequence[Spec], pack: Path, output_dir: Path, *, settings
                     **provenance()}
             save_model(learner.ema.model, path, {**info, "training": done, **made}, half=True)
 
+    rows: list[dict] = []
     with (output_dir / "log.jsonl").open("w", encoding="utf-8") as file:
         def log(row: dict) -> None:
+            rows.append(row)
             file.write(json.dumps(row) + "\n")
             file.flush()
             say(line_of(row))
 
-        return train(learners, pictures, log=log, save=save, **settings)
+        try:
+            return train(learners, pictures, log=log, save=save, **settings)
+        finally:
+            write_atomically(output_dir / "curves.png", lambda path: draw(rows, path))
+
+
+def draw(rows: Sequence[Mapping], path: Path) -> None:
+    """Draw a log: losses of the matte, and the mean over the sets of the errors on `val`, over the images seen."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    losses, errors = ([row for row in rows if row.get(kind)] for kind in ("losses", "val"))
+    for name in dict.fromkeys(name for row in (*losses, *errors) for name in row.get("losses", row.get("val"))):
+        seen = [(row["images"], row["losses"][name]["matte"]) for row in losses if row["losses"].get(name)]
+        left.plot(*zip(*seen, strict=True), label=name) if seen else None
+        seen = [(row["images"], np.mean(list(row["val"][name].values()))) for row in errors if name in row["val"]]
+        right.plot(*zip(*seen, strict=True), marker=".", label=name) if seen else None
+    left.set(xlabel="images seen", ylabel="loss of the matte", ylim=(0, None))
+    right.set(xlabel="images seen", ylabel="MSE on val, half choose", ylim=(0, None))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, format="png")
+    plt.close(figure)
 
 
 def line_of(row: Mapping) -> str:
@@ -316,7 +347,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "512x640)")
     parser.add_argument("--composition-prob", type=float, default=0.4, help="share of people put before other backgrounds "
                         "(default: %(default)s)")
-    parser.add_argument("--output-dir", type=Path, required=True, help="where NAME.ckpt, NAME.json and log.jsonl go")
+    parser.add_argument("--output-dir", type=Path, required=True, help="where networks, log.jsonl and curves.png go")
     parser.add_argument("--device", default="auto", help="default: a GPU where there is one")
     parser.add_argument("--seed", type=int, default=7, help="of pictures and sizes (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace networks that are there")

@@ -115,6 +115,7 @@ def test_two_networks_are_trained_one_by_the_other(pack, tiny_ckpt, tmp_path, ca
             "--teacher", "large", "--max-steps", 2, "--batch-size", 2, "--sizes", "64x64", "--output-dir", out,
             "--device", "cpu"]
     assert status_of(gpu_training.main, *args) == 0
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     row = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert row["step"] == 2 and row["images"] == 8 and set(row["val"]) == {"small", "large"}
     assert "val: " in capsys.readouterr().out
