@@ -22,12 +22,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import numpy as np
 
 from src.command_line import Parser
-from src.console import messages_held
+from src.console import messages_held, printable
 from src.deploy.embedded_input import embed_input
 from src.deploy.instruction_set import CHOICES, chosen, lanes
 from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
-from src.files import check_output, check_replaceable, keep_inputs, temporary_folder
+from src.files import check_output, check_replaceable, keep_inputs, temporary_folder, utf8_named
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import normalise
 from src.runtime.metadata import embedded_info
@@ -67,8 +67,8 @@ def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision
     picture, noise = rng.integers(0, 256, (*size, 3), dtype=np.uint8), rng.uniform(-1, 1, (1, 3, *size))
     image = normalise(picture)[None]
     try:
-        with messages_held():
-            session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
+        with messages_held(), utf8_named(onnx_path) as named:
+            session = onnxruntime.InferenceSession(str(named), providers=["CPUExecutionProvider"])
             expected, moved = (session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})[0]
                                for x in (image, image + ROUNDING[precision] * noise))
     except Exception as error:  # onnxruntime's are of no common kind
@@ -89,9 +89,9 @@ def read_onnx(onnx_path: Path) -> Model:
         raise FileNotFoundError(f"no ONNX file at {onnx_path}")
     openvino = import_openvino()
     try:
-        with messages_held():
-            onnx.checker.check_model(str(onnx_path))
-            network = openvino.convert_model(str(onnx_path))
+        with messages_held(), utf8_named(onnx_path) as named:
+            onnx.checker.check_model(str(named))
+            network = openvino.convert_model(str(named))
     except Exception as error:  # protobuf, onnx and OpenVINO each have an exception of their own
         raise ValueError(f"{onnx_path} is not an ONNX file that OpenVINO converts: {last_line(error)}") from None
     check_constants(network, onnx_path)
@@ -147,7 +147,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     if precision == "int8":
         network, difference, in_float = quantise(network, calibration, max_drop=max_drop, name=onnx_path)
     if embed:
-        network = embed_input(network, precision=precision, source=onnx_path.name)
+        network = embed_input(network, precision=precision, source=printable(onnx_path.name))
     with temporary_folder(output_path) as folder:
         xml_path = folder / output_path.name
         import_openvino().save_model(network, str(xml_path), compress_to_fp16=precision == "fp16")

@@ -71,6 +71,24 @@ def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise ValueError(f"{output} is an input{also} and would be overwritten: choose another name or folder")
 
 
+def utf8(path: Path) -> bool:
+    """Return whether a name, which is bytes to the file system, is text in UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace").encode() == os.fsencode(path)
+
+
+@contextlib.contextmanager
+def utf8_named(path: Path) -> Iterator[Path]:
+    """Yield a name for the file at `path` that libraries take which know UTF-8 alone: itself, else a link in a temporary
+    folder."""
+    if utf8(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="modnet-") as folder:
+        link = Path(folder) / f"linked{path.suffix}"
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def temporary_prefix(path: Path) -> str:
     """Return how the temporary names of `path` begin: hidden, always the same, short however long the name is."""
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."

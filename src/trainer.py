@@ -26,6 +26,7 @@ from src.models.prune_info import to_prune_info
 from src.results import check_run, origin
 from src.script import run_script
 from src.training.distributed import join, leave
+from src.training.log import check_tensorboard
 from src.training.loop import train
 from src.training.options import make_recipe, parse_train_args
 
@@ -51,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.background_dir is not None:
         check_writable(args.cache_dir, "--cache-dir")
     stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
+    if args.tensorboard:
+        check_tensorboard(stem)
     inputs = [Path(given) for given in (args.model_path, args.backbone, args.teacher) if given]
     check_run(stem, inputs=inputs, resume=args.resume, overwrite=args.overwrite)
     torch.manual_seed(args.seed)

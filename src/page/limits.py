@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +10,13 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from src.media.video_reader import VideoReader
+from src.script import NetworkError
 
 UNEXPECTED_LENGTH = 1.05
+# Of an absolute path, but not of a URL.
+FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s]+/)+(?=[^/\s])")
+# What is the fault of a file, a choice or the network, not of the page.
+USER_ERRORS = (ValueError, OSError, MemoryError, NetworkError)
 
 
 class Limits(NamedTuple):
@@ -44,20 +50,21 @@ def frame_limit(reader: VideoReader, limits: Limits) -> int:
 
 
 def told(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn a `ValueError` or `OSError` of a handler into a message for its visitor, without the server's paths."""
+    """Turn what a handler says to a user (`USER_ERRORS`) into a message for its visitor, without the server's paths."""
     @functools.wraps(work)
     def handler(*values: Any) -> Any:
         try:
             return work(*values)
-        except (ValueError, OSError, MemoryError) as error:
+        except USER_ERRORS as error:
             raise said(error, values) from None
     return handler
 
 
 def said(error: Exception, values: tuple) -> gr.Error:
-    """Make the message for a visitor; of the paths among the handler's `values` only the names."""
+    """Make the message for a visitor; of paths, those of the handler's `values` and all others, only the names."""
     text = " ".join(str(error).split()) or "not enough memory for this"
     for path in values:
         if isinstance(path, str) and "/" in path:
             text = text.replace(path, Path(path).name)
+    text = FOLDERS.sub("", text)
     return gr.Error(text, duration=None, title="That did not work", print_exception=False)

@@ -18,7 +18,7 @@ from src.media.video_reader import Frame, VideoReader
 from src.media.video_results import Look
 from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of
 from src.page.files import result_folder
-from src.page.limits import Limits, clock, frame_limit, said, told
+from src.page.limits import USER_ERRORS, Limits, clock, frame_limit, said, told
 from src.page.offer import SIZES, chosen
 from src.page.photo import small
 from src.runtime.matting import Matting
@@ -126,7 +126,7 @@ class VideoTab:
             matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=int(size))
             yield *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
             yield from self._told(Path(video), matting, look, progress)
-        except (ValueError, OSError, MemoryError) as error:
+        except USER_ERRORS as error:
             raise said(error, (video, behind)) from None
 
     def _told(self, video: Path, matting: Matting, look: Look, progress: gr.Progress) -> Iterator[tuple]:

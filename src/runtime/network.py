@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ from src.runtime.metadata import INPUT_KIND, embedded_info
 from src.script import ROOT, NetworkError
 
 if TYPE_CHECKING:
-    from openvino import Core, Model
+    from openvino import Core, Model, Node
 
 MYRIAD_NEEDS = ("MYRIAD (NCS2) needs the OpenVINO 2022.3.1 archive, since no pip wheel ever had its plugin, and an "
                 "ONNX file made with export_onnx.py --static --opset 11, read or converted by that release itself")
@@ -95,9 +96,20 @@ def are_finite(values: np.ndarray, kind: str) -> bool:
     return kind not in _FLOATS or bool(np.isfinite(values).all())
 
 
+def layers(network: Model) -> Iterator[Node]:
+    """Yield the layers of a network, those inside its conditions and loops too."""
+    for op in network.get_ops():
+        yield op
+        kind = op.get_type_name()
+        bodies = [op.get_function(0), op.get_function(1)] if kind == "If" else (
+            [op.get_function()] if kind in ("Loop", "TensorIterator") else [])
+        for body in bodies:
+            yield from layers(body)
+
+
 def check_constants(network: Model, path: Path) -> None:
     """Raise `ValueError` naming `path` and a layer if a weight is not finite or a variance negative."""
-    for op in network.get_ops():
+    for op in layers(network):
         kind = op.get_type_name()
         if kind == "Constant" and not are_finite(op.data, op.get_element_type().get_type_name()):
             raise ValueError(f"{path} holds weights that are not finite: {shown(op.get_friendly_name())}")

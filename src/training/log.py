@@ -1,12 +1,14 @@
 """Write the log of a training run: a JSON line an epoch, and the same as a picture."""
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.files import write_atomically, write_text
+from src.console import printable
+from src.files import utf8, write_atomically, write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -16,6 +18,14 @@ def write_log(log: list[dict], stem: Path) -> None:
     """Write `<stem>_log.jsonl` and `<stem>_curves.png`."""
     write_text(Path(f"{stem}_log.jsonl"), "".join(json.dumps(row, allow_nan=False) + "\n" for row in log))
     plot_log(log, Path(f"{stem}_curves.png"))
+
+
+def check_tensorboard(stem: Path) -> None:
+    """Raise `ValueError` before any work if there is no TensorBoard, or it cannot write a folder of this name."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("--tensorboard needs the package: pip install tensorboard")
+    if not utf8(stem):
+        raise ValueError(f"--tensorboard writes to folders with names in UTF-8 alone, not to {printable(stem)}_tensorboard")
 
 
 def open_tensorboard(stem: Path, epoch: int) -> SummaryWriter:

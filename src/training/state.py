@@ -130,9 +130,13 @@ def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str]
     return saved["log"]
 
 
-def _is_plain(value: object) -> bool:
-    """Return whether no tensor is in a value, or in the list or tuple that it is: those do not compare to one truth."""
-    return all(map(_is_plain, value)) if isinstance(value, list | tuple) else not isinstance(value, torch.Tensor)
+def _same(value: object, expected: object) -> bool:
+    """Return whether two fields of a recipe are the same, one from a file, which may hold anything."""
+    if isinstance(value, list | tuple) and isinstance(expected, list | tuple):
+        return len(value) == len(expected) and all(map(_same, value, expected))
+    # Tensors do not compare to one truth, and `True` compares to 1.
+    kinds = isinstance(value, bool) == isinstance(expected, bool) and not isinstance(value, torch.Tensor)
+    return kinds and value == expected
 
 
 def check_recipe(saved: dict, recipe: Recipe) -> None:
@@ -141,7 +145,7 @@ def check_recipe(saved: dict, recipe: Recipe) -> None:
     for key, value in asdict(recipe).items():
         # A field that an older state does not know had the effect of its default.
         before = was.get(key, Recipe.__dataclass_fields__[key].default)
-        if not _is_plain(before) or before != value:
+        if not _same(before, value):
             raise ValueError(f"{key.replace('_', '-')} was {shown(before)}, now it is {value}")
 
 

@@ -25,8 +25,9 @@ from src.page.files import FOLDER_VARIABLE, result_folder, sweep, temporary_fold
 from src.page.limits import Limits, clock, frame_limit, told
 from src.page.offer import chosen
 from src.page.photo import cut_out
-from src.page.video import first_frame, matted
+from src.page.video import KINDS, VideoTab, first_frame, matted
 from src.runtime.matting import Matting
+from src.script import NetworkError
 
 WHITE = Look(["composite"], lambda image, alpha, time: (255, 255, 255))
 
@@ -71,6 +72,26 @@ def test_messages_have_names_and_no_paths_of_the_server():
     with pytest.raises(gr.Error) as error:
         told(fail)("/tmp/secret/a.jpg")
     assert error.value.message == "a.jpg is not a picture"
+
+
+def test_what_a_network_gives_is_a_message_too_in_pictures_and_videos(clip, folder):
+    path = folder / "x.xml"
+
+    class Broken:
+        def alpha(self, image):
+            raise NetworkError(f"{path} gives a matte with values that are not finite")
+
+        path, total_ms, fix_size, start = "x.xml", {"preprocess": 0.0, "infer": 0.0}, lambda *_: None, alpha
+
+    with pytest.raises(gr.Error) as error:
+        told(Broken().alpha)(None)
+    assert error.value.message == "x.xml gives a matte with values that are not finite" and not error.value.print_exception
+    with pytest.raises(NetworkError), contextlib.closing(matted(clip, Broken(), WHITE, Limits())) as items:
+        list(items)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(gr.Error, match="x.xml gives a matte"):
+        patch.setattr("src.page.video.chosen", lambda *_: Broken())
+        patch.setattr("src.page.video.Matting", lambda *_, **__: Broken())
+        list(VideoTab({}, Limits()).cut(str(clip), "colour", "#ffffff", None, "x", 512, False, list(KINDS)))
 
 
 def test_old_files_are_swept_and_at_the_end_all(tmp_path):

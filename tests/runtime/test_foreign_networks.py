@@ -1,6 +1,7 @@
 """Networks of others, and ours changed: what gives no matte is refused in one line that names the file."""
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from pathlib import Path
@@ -155,7 +156,42 @@ def test_a_constant_of_any_float_type_is_looked_at(kind: str, value: float) -> N
         assert are_finite(constant.data, kind) == finite
 
 
-def test_a_network_that_gives_no_matte_ends_every_script_with_one_line(tmp_path: Path, discs: Path, capsys) -> None:
+def in_bodies(kind: str, path: Path) -> Path:
+    """A network whose only weight that is no number stands inside a condition or a loop."""
+    value, flag, bad = helper.make_tensor_value_info, TensorProto.BOOL, numpy_helper.from_array(np.float32([np.nan]), "bad")
+    if kind == "If":
+        add = helper.make_node("Add", ["grey", "bad"], ["y"])
+        yes = helper.make_graph([add], "yes", [], [value("y", FLOAT, None)], [bad])
+        no = helper.make_graph([helper.make_node("Identity", ["grey"], ["n"])], "no", [], [value("n", FLOAT, None)])
+        nodes = [("Greater", ["most", "half"], ["c"], {}),
+                 ("If", ["c"], ["output"], {"then_branch": no, "else_branch": yes})]
+    else:
+        body = helper.make_graph([helper.make_node("Add", ["x", "bad"], ["y"]), helper.make_node("Identity", ["c"], ["d"])],
+                                 "body", [value("i", TensorProto.INT64, []), value("c", flag, []), value("x", FLOAT, None)],
+                                 [value("d", flag, []), value("y", FLOAT, None)], [bad])
+        nodes = [("Cast", ["most"], ["n"], {"to": TensorProto.INT64}),
+                 ("Loop", ["n", "", "grey"], ["output"], {"body": body})]
+    nodes = [("Conv", ["input", "mean"], ["grey"], {}), ("ReduceMax", ["grey"], ["most"], {"keepdims": 0}), *nodes]
+    graph = helper.make_graph([helper.make_node(name, into, to, **more) for name, into, to, more in nodes], "g",
+                              [value("input", FLOAT, ["n", 3, "h", "w"])], [value("output", FLOAT, ["n", 1, "h", "w"])],
+                              [numpy_helper.from_array(MEAN, "mean"), numpy_helper.from_array(np.float32(0.5), "half")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["If", "Loop"])
+def test_weights_inside_conditions_and_loops_are_looked_at_in_onnx_and_ir(kind: str, tmp_path: Path) -> None:
+    path = in_bodies(kind, tmp_path / "x.onnx")
+    openvino.save_model(openvino.convert_model(path), tmp_path / "y.xml")
+    for name in ("x.onnx", "y.xml"):
+        with pytest.raises(ValueError, match=f"{name} holds weights that are not finite"):
+            Matting(tmp_path / name)
+
+
+def test_a_network_that_gives_no_matte_ends_every_script_with_one_line(
+        tmp_path: Path, discs: Path, capsys, monkeypatch) -> None:
     nodes, more, _ = BAD_OUTPUTS["no numbers"]
     path = write(tmp_path / "x.onnx", *nodes, mean=MEAN, **more)
     clip, folder = write_video(tmp_path / "v.mp4", [PICTURE] * 2), discs / "val" / "fg"
@@ -165,6 +201,11 @@ def test_a_network_that_gives_no_matte_ends_every_script_with_one_line(tmp_path:
         assert status_of(main, *args, "--output-dir", tmp_path / "out") == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "x.onnx gives a matte with values that are not finite" in said
+    for options in (["--watch", "--image-path", folder], ["--image-path", "-"], ["--image-path", "-", "--output", "-"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((folder / "0.png").read_bytes())))
+        assert status_of(inference_openvino.main, "--model-path", path, *options, "--output-dir", tmp_path / "out") == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("watching ")]
+        assert said == [f"error: {path} gives a matte with values that are not finite"]
     pytest.importorskip("nncf")
     with pytest.raises(NetworkError, match="x.onnx gives a matte with values that are not finite"):
         convert_openvino(path, tmp_path / "out" / "x.xml", precision="int8", calibration=[PICTURE])
