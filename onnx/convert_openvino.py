@@ -22,7 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import numpy as np
 
 from src.command_line import Parser
-from src.console import messages_held, printable
+from src.console import messages_held, no_file, printable
 from src.deploy.embedded_input import embed_input
 from src.deploy.instruction_set import CHOICES, chosen, lanes
 from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
@@ -86,7 +86,7 @@ def read_onnx(onnx_path: Path) -> Model:
     import onnx
 
     if not onnx_path.is_file():
-        raise FileNotFoundError(f"no ONNX file at {onnx_path}")
+        raise no_file("ONNX file", onnx_path)
     openvino = import_openvino()
     try:
         with messages_held(), utf8_named(onnx_path) as named:

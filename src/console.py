@@ -36,6 +36,12 @@ def shown(value: object, *, most: int = 80) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def no_file(what: str, path: str | os.PathLike[str]) -> FileNotFoundError:
+    """Make the error that no file, `what`, is at `path`; it says if something else is: a folder, a FIFO, a device."""
+    there = ", which is no plain file" if os.path.exists(path) else ""
+    return FileNotFoundError(f"no {what} at {os.fspath(path)}{there}")
+
+
 def _safe_repr(value: object) -> str:
     try:
         return repr(value)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.console import shown
+from src.console import no_file, shown
 
 # Longer whole numbers count nothing, and floats of that size cannot be told apart.
 MOST_WHOLE = 2 ** 53
@@ -144,7 +144,7 @@ def read_lines(path: Path, shape: Any = object) -> list:
 def read_json(path: Path, shape: Any = object) -> Any:
     """Return what the JSON file `path` holds. Raises `FileNotFoundError`, or `ValueError` naming the file and the field."""
     if not path.is_file():
-        raise FileNotFoundError(f"no JSON at {path}" + (", which is no plain file" if path.exists() else ""))
+        raise no_file("JSON", path)
     try:
         return parse_json(path.read_bytes(), shape)
     except ValueError as error:

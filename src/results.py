@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from src.console import no_file
 from src.files import keep_inputs
 from src.records import read_json
 
@@ -37,7 +38,7 @@ def origin(sources: Iterable[Path | str], settings: Mapping[str, object] | None 
     described = []
     for source in sources:
         if isinstance(source, Path) and not source.is_file():
-            raise FileNotFoundError(f"no checkpoint at {source}")
+            raise no_file("checkpoint", source)
         described.append({"path": str(source), "sha256": sha256(source) if isinstance(source, Path) else None})
     return {"sources": described, "settings": json.loads(json.dumps(settings or {}, default=str))}
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import torch
 
-from src.console import shown
+from src.console import no_file, shown
 from src.files import write_atomically
 from src.records import Real, Whole, check_shape
 
@@ -109,7 +109,7 @@ def load_state(path: Path) -> dict:
     Raises `FileNotFoundError`, or `ValueError` naming the file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}" + (", which is no plain file" if path.exists() else ""))
+        raise no_file("checkpoint", path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

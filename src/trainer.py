@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = args.save_dir or (args.model_path.parent if args.model_path else Path("result"))
     check_writable(folder, "--save-dir")
     limit_pixels(args.max_pixels)
-    if args.background_dir is not None:
+    if args.background_dir is not None or args.workers:
         check_writable(args.cache_dir, "--cache-dir")
     stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
     if args.tensorboard:

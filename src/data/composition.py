@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def file_key(paths: Iterable[Path], *more: object) -> str:
     """Compute a name that changes with the place, size or time of any file, and with `more`."""
-    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    stats = [(os.path.realpath(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((stats, *more)).encode()).hexdigest()[:32]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from src.console import no_file
 from src.files import moved_into_place, write_json
 from src.records import Whole, read_json
 
@@ -41,7 +42,7 @@ class Pack:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise FileNotFoundError(f"no pack at {path}")
+            raise no_file("pack", path)
         said, end = read_json(path.with_suffix(".json"), INDEX), 0
         for row in said["samples"]:
             if len(row) != 4 or row[0] != end or min(row[1:3]) < 1:

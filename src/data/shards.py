@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset
 
-from src.console import note
+from src.console import no_file, note
 from src.data.composition import foreground_colours
 from src.data.crops import Crops
 from src.data.decoded import Sample
@@ -114,7 +114,7 @@ class ShardDataset(IterableDataset):
         self.crops, self.seed, self.strict, self.rank, self.world, self.epoch = crops, seed, strict, rank, world, 0
         for name in self.names:
             if "://" not in name and not name.startswith("pipe:") and not Path(name).is_file():
-                raise FileNotFoundError(f"no shard at {name}")
+                raise no_file("shard", name)
         if len(self.names) < world:
             raise ValueError(f"{len(self.names)} shards are too few for {world} training processes: each needs one")
 

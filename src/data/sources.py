@@ -49,7 +49,7 @@ def parse_source(text: str) -> Source:
 def as_sources(data: Sources) -> list[Source]:
     """Return the data sets of `data`. Raises `ValueError` for a folder that is given twice."""
     sources = [Source(data)] if isinstance(data, Path) else list(data)
-    paths = [source.path.resolve() for source in sources]
+    paths = [os.path.realpath(source.path) for source in sources]
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise ValueError(f"{sources[number].path} is given twice: give it once, with a weight: "

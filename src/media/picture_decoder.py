@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from src.console import note, printable
+from src.console import no_file, note, printable
 from src.media.colour_profile import GREY
 from src.media.picture_formats import HEIF_NEEDS, HEIF_SUFFIXES, formats_for, reads_heif
 
@@ -86,7 +86,7 @@ def decode(path: Path, data: bytes | None = None) -> Decoded:
     Raises `FileNotFoundError`, or `ValueError` naming the file.
     """
     if data is None and not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}" + (", which is no plain file" if path.exists() else ""))
+        raise no_file("picture", path)
     _silence()
     try:
         decoded = _open(path, data)

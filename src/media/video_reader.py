@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from src.console import no_file
 from src.media.frame_decoder import FrameDecoder, alpha_decoder
 from src.media.pyav import BT601, BT709, MATRICES, import_av, open_file, reported
 from src.media.video_item import Frame, Sound, VideoInfo
@@ -48,7 +49,7 @@ class VideoReader:
     def __init__(self, path: str | Path, *, sound: bool = True) -> None:
         self.path, self.problems, self.remarks = str(path), [], []
         if not Path(path).is_file():
-            raise FileNotFoundError(f"no video at {path}")
+            raise no_file("video", path)
         with reported(path, "is not a video that can be read"):
             self._container: InputContainer = open_file(path)
         # A picture of the cover counts as a video, but not as the best.

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from src.console import shown
+from src.console import no_file, shown
 from src.models.config import MAX_WIDTH, NUM_BLOCKS, MODNetConfig, hr_width, paper_config
 from src.records import Real, Table, Whole, check_shape, read_json
 
@@ -106,7 +106,7 @@ def _from_widths(info: Mapping) -> MODNetConfig:
 def read_prune_info(path: Path) -> dict:
     """Read the pruning JSON at `path`. Raises `FileNotFoundError`, or `ValueError` naming the file if it is none."""
     if not path.is_file():
-        raise FileNotFoundError(f"no pruning JSON at {path}")
+        raise no_file("pruning JSON", path)
     info = read_json(path)
     try:
         from_prune_info(info)

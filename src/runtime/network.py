@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from src.console import messages_held, shown
+from src.console import messages_held, no_file, shown
 from src.media.preprocess import MAX_NETWORK_PIXELS, REF_SIZE, STRIDE
 from src.runtime.metadata import INPUT_KIND, embedded_info
 from src.script import ROOT, NetworkError
@@ -76,7 +76,7 @@ def read_network(core: Core, path: Path) -> Model:
     """Return the network at `path`, its weights looked at. Raises `FileNotFoundError` or `ValueError` naming the file."""
     for part in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
         if not part.is_file():
-            raise FileNotFoundError(f"no {'weights' if part != path else 'OpenVINO model'} at {part}")
+            raise no_file("weights" if part != path else "OpenVINO model", part)
     if path.suffix not in (".xml", ".onnx"):
         raise ValueError(f"model is {path}, expected a name that ends in .xml")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from src.files import check_writable
 from src.media.preprocess import REF_SIZE, STRIDE
 from src.runtime.network import SHIPPED, shipped_model
 
@@ -27,14 +28,16 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 def network_settings(args: argparse.Namespace) -> dict[str, object]:
     """Return what `Matting` takes, as the options say.
 
-    Raises `ValueError` for a name that no network has, a size out of range or two networks at once, and `FileNotFoundError`
-    for a network that this copy of the repository has not.
+    Raises `ValueError` for a name that no network has, a size out of range, two networks at once or a cache that cannot be
+    written, and `FileNotFoundError` for a network that this copy of the repository has not.
     """
     if args.model is not None and args.model_path is not None:
         raise ValueError(f"--model {args.model} goes without --model-path: each names a network")
     if args.ref_size is not None and args.ref_size not in REF_SIZES:
         raise ValueError(f"--ref-size is {args.ref_size}, allowed are multiples of {STRIDE} from {REF_SIZES[0]} to "
                          f"{REF_SIZES[-1]}")
+    if args.cache_dir is not None:
+        check_writable(args.cache_dir, "--cache-dir")
     path = args.model_path if args.model is None else shipped_model(args.model)
     return {"model_path": path, "device": args.device, "exact": not args.fast, "cache_dir": args.cache_dir,
             "ref_size": args.ref_size}

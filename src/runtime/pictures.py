@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -87,13 +88,13 @@ def plan(pictures: Sequence[Path], look: PictureLook, *, output_dir: Path, kept:
 def check_jobs(jobs: Sequence[Job], kept: Sequence[Path] = ()) -> None:
     """Raise `ValueError` naming two files with the same results, a result that would overwrite one of the files or of
     `kept`, or one that is a folder or no plain file."""
-    inputs, owner = {path.resolve() for path in {*(job.picture for job in jobs), *kept}}, {}
+    inputs, owner = {os.path.realpath(path) for path in {*(job.picture for job in jobs), *kept}}, {}
     for picture, results in jobs:
         for kind, result in results.items():
             first = owner.setdefault(result, picture)
             if first != picture:
                 raise ValueError(f"{first} and {picture} would both be written to {result}: rename one")
-            if result.resolve() in inputs:
+            if os.path.realpath(result) in inputs:
                 raise ValueError(f"the {kind} of {picture} would overwrite {result}, an input: use another --output-dir")
             try:
                 check_replaceable(result)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -124,7 +125,7 @@ def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, 
 
     Raises `ValueError` if results would go into the same folder, where they would be pictures that arrive.
     """
-    if output_dir.resolve() == folder.resolve():
+    if os.path.realpath(output_dir) == os.path.realpath(folder):
         raise ValueError(f"--watch {folder} would also see its own results: use another --output-dir")
     complain(f"watching {printable(folder)}, Ctrl-C ends")
     mine: dict[Path, Job] = {}

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.console import no_file
+
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
@@ -127,7 +129,7 @@ def read_list(path: Path) -> list[Path]:
     Raises `FileNotFoundError`, or `ValueError` naming the file if it is no text or empty.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"--list {path} is not there")
+        raise no_file("text for --list", path)
     try:
         lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError as error:

@@ -79,5 +79,5 @@ def test_a_list_that_is_none_is_named(tmp_path):
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(ValueError, match="empty.txt names no files"):
         read_list(tmp_path / "empty.txt")
-    with pytest.raises(FileNotFoundError, match="--list .*none.txt is not there"):
+    with pytest.raises(FileNotFoundError, match="no text for --list at .*none.txt"):
         read_list(tmp_path / "none.txt")
