@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from src.console import progress_bar
+from src.deploy.weight_rounding import rounded_weights, with_weights
 from src.media.picture_formats import list_images
 from src.media.picture_reader import read_image
 from src.media.preprocess import REF_SIZE, area_resize, normalise, to_byte_input
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 SAMPLE = ROOT / "data" / "sample" / "train" / "fg"
 # More pictures cost time and move the ranges little.
 MOST_PICTURES = 40
-# The ranking of the layers by what they cost in accuracy needs a look at few.
+# The ranking of the layers by what they cost in accuracy needs a look at few, and so does the rounding of their weights.
 RANKED_PICTURES = 6
+ROUNDED_PICTURES = 10
 VERSIONS = 10
 MOST_IN_FLOAT = 2 / 3
 QUANTISED = ("Convolution", "GroupConvolution", "MatMul")
@@ -50,8 +52,7 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
     files = list_images(calib_dir or SAMPLE)
     if not files:
         raise ValueError(f"no pictures in calib-dir {calib_dir}")
-    spread = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), most)).astype(int))]
-    pictures = [read_image(path) for path in progress_bar(spread, desc="read", unit="picture")]
+    pictures = [read_image(path) for path in progress_bar(_spread(files, most), desc="read", unit="picture")]
     if not calib_dir:
         pictures = [augmented(picture)[number % VERSIONS] for number, picture in enumerate(pictures)]
     return [to_byte_input(picture, ref_size)[0] for picture in pictures]
@@ -94,27 +95,35 @@ def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> f
 
 def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | None = None,
              name: object = "the network") -> Quantised:
-    """Quantise `model`, a matting network of floats, to INT8, calibrated on `pictures` (H, W, 3) uint8.
+    """Quantise `model`, a matting network of floats, to INT8, calibrated on `pictures` (H, W, 3) uint8, its weights by
+    `rounded_weights`.
 
     With `max_drop`, groups of layers go back to float, those whose float helps the most first (1, 2, 4, ... of them), until
     the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough, and
     `NetworkError` with the `name` of the model where it gives no matte, in floats or in INT8.
     """
     expected = mattes(model, pictures, name)
-    found = _quantise(model, pictures, [])
+    weights = rounded_weights(model, [_batch(model, picture) for picture in _spread(pictures, ROUNDED_PICTURES)])
+    found = _quantise(with_weights(model, weights), pictures, [])
     mad = difference(mattes(found, pictures, f"{name} in INT8"), expected)
     if max_drop is None or mad <= max_drop:
         return Quantised(found, mad, [])
     groups = layer_groups(found)
     ranked, count = rank(found, model, groups, pictures, expected), 1
     while count <= MOST_IN_FLOAT * len(groups):
-        found = _quantise(model, pictures, ranked[:count])
+        kept = {layer: weight for layer, weight in weights.items() if group_of(layer) not in ranked[:count]}
+        found = _quantise(with_weights(model, kept), pictures, ranked[:count])
         mad = difference(mattes(found, pictures, f"{name} in INT8"), expected)
         if mad <= max_drop:
             return Quantised(found, mad, ranked[:count])
         count *= 2
     raise ValueError(f"max-drop is {max_drop:g}, but with {count // 2} of {len(groups)} groups of layers in float the "
                      f"mattes still differ by {mad:.2e}: allow more, or take precision fp16")
+
+
+def _spread(items: Sequence, most: int) -> list:
+    """Return at most so many of the items, evenly over all."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).astype(int))]
 
 
 def quantise_roughly(model: Model, pictures: Sequence[np.ndarray]) -> Model:
@@ -139,19 +148,23 @@ def layer_groups(model: Model) -> dict[str, list[str]]:
     for op in model.get_ordered_ops():
         if op.get_type_name() in QUANTISED and op.input_value(1).get_node().get_type_name() != "Constant":
             name = op.get_friendly_name()
-            module = MODULE.search(name)
-            groups.setdefault(module[1] if module else name, []).append(name)
+            groups.setdefault(group_of(name), []).append(name)
     return groups
+
+
+def group_of(layer: str) -> str:
+    """Name the module that a layer of this name belongs to, or the layer itself."""
+    module = MODULE.search(layer)
+    return module[1] if module else layer
 
 
 def rank(quantised: Model, model: Model, groups: dict[str, list[str]], pictures: Sequence[np.ndarray],
          expected: Sequence[np.ndarray]) -> list[str]:
     """Return the groups, the one first whose return to float brings the mattes nearest to `expected`."""
-    few = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), RANKED_PICTURES)).astype(int))
+    few, few_expected = (_spread(items, RANKED_PICTURES) for items in (pictures, expected))
     left = {}
     for group in progress_bar(groups, desc="rank layers", unit="group"):
-        found = mattes(returned_to_float(quantised, model, groups[group]), [pictures[i] for i in few])
-        left[group] = difference(found, [expected[i] for i in few])
+        left[group] = difference(mattes(returned_to_float(quantised, model, groups[group]), few), few_expected)
     return sorted(left, key=left.__getitem__)
 
 
