@@ -28,9 +28,7 @@ def to_uint8(alpha: np.ndarray) -> np.ndarray:
 
 def cutout(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Put colours (H, W, 3) uint8 RGB and alpha (H, W) float32 in [0, 1] together as (H, W, 4) uint8 RGBA."""
-    out = np.empty((*alpha.shape, 4), np.uint8)
-    out[..., :3], out[..., 3] = foreground, to_uint8(alpha)
-    return out
+    return cv2.insertChannel(to_uint8(alpha), cv2.cvtColor(foreground, cv2.COLOR_RGB2RGBA), 3)
 
 
 def composite(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray | Colour) -> np.ndarray:

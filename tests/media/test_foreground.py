@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.data.portraits.generate import compose, portrait_layers
-from src.media.foreground import METHODS, estimate_foreground
+from src.media.foreground import METHODS, blur_fusion, estimate_foreground
 
 RED, GREEN = (200, 20, 30), (10, 220, 20)
 
@@ -67,3 +67,16 @@ def test_the_smallest_pictures_have_foregrounds_too(size: tuple[int, int], metho
         pytest.importorskip("pymatting")
     foreground = estimate_foreground(np.full((*size, 3), 90, np.uint8), np.full(size, 0.5, np.float32), method)
     assert foreground.shape == (*size, 3) and (abs(foreground.astype(int) - 90) <= 1).all()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.9])
+def test_colours_off_the_rim_are_what_computing_every_pixel_gives(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 256, (200, 300, 3), np.uint8)
+    alpha = np.where(rng.random((200, 300)) < share, rng.random((200, 300)), rng.random((200, 300)) < 0.5).astype(np.float32)
+    # Under half a level from none and from all of the person, to either side.
+    alpha[:20] = rng.uniform(0, 0.9 / 255, (20, 300))
+    alpha[20:40] = 1 - rng.uniform(0, 0.9 / 255, (20, 300))
+    found = blur_fusion(image, alpha)
+    monkeypatch.setattr("src.media.foreground._MOST_RIM", -1)
+    np.testing.assert_array_equal(found, blur_fusion(image, alpha))
