@@ -60,7 +60,7 @@ def _explain(image: np.ndarray, foreground: np.ndarray, background: np.ndarray, 
             continue
         # By under half a level nothing moves: without the person it is the mean, and all of the person is the picture.
         out[rows] = foreground[rows]
-        cv2.copyTo(image[rows], cv2.compare(part, 255, cv2.CMP_EQ), out[rows])
+        cv2.copyTo(image[rows], (part == 255).view(np.uint8), out[rows])
         if not len(rim):
             continue
         at_rim = [pixels[rows].reshape(-1, 3)[rim][None] for pixels in (image, foreground, background)]

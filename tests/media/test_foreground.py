@@ -80,3 +80,11 @@ def test_colours_off_the_rim_are_what_computing_every_pixel_gives(share: float, 
     found = blur_fusion(image, alpha)
     monkeypatch.setattr("src.media.foreground._MOST_RIM", -1)
     np.testing.assert_array_equal(found, blur_fusion(image, alpha))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1), (3, 1), (1, 3), (4, 4), (2, 1000)])
+def test_pictures_of_a_few_pixels_have_colours_too(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 90, np.uint8)
+    for level in (0, 0.5, 1):
+        found = blur_fusion(image, np.full(size, level, np.float32))
+        assert found.shape == image.shape and np.abs(found.astype(int) - 90).max() <= (1 if level else 90)
