@@ -1,6 +1,7 @@
 """Training learns, resumes exactly, and never overwrites a good checkpoint with a bad one."""
 import dataclasses
 import json
+import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_checkpoint(disc
     before = (tmp_path / "a_best.ckpt").read_bytes()
     with pytest.raises(ValueError, match=r"loss is (nan|inf).*\d\.png.*a smaller learning rate"):
         train(*fresh(), discs, Recipe(epochs=3, lr=1e30, input_size=64), stem=tmp_path / "a")
+    with pytest.raises(ValueError, match=r"the step is inf in the batch of .*a smaller learning rate"):
+        train(*fresh(), discs, dataclasses.replace(RECIPE, lr=3e38, schedule="step"), stem=tmp_path / "a")
     assert (tmp_path / "a_best.ckpt").read_bytes() == before
 
 
@@ -122,6 +125,7 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
         train(*fresh(), discs, recipe, stem=tmp_path / "parts", **options)
     monkeypatch.setattr(loop, "train_epoch", original)
     train(*fresh(), discs, recipe, stem=tmp_path / "parts", resume=True, workers=1, tensorboard=True, **options)
+    assert not multiprocessing.active_children(), "what loads ends with the training, not when Python does"
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert len(list((tmp_path / "parts_tensorboard").glob("events*"))) == 1 and len(list(tmp_path.glob("cache/*.pack"))) == 1
     ends = [load_model(tmp_path / f"{name}_epoch2.ckpt").state_dict().values() for name in ("parts", "whole")]

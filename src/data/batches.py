@@ -114,13 +114,15 @@ def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bo
 
 
 @contextlib.contextmanager
-def ended_with(loading: DataLoader | Iterator) -> Iterator[None]:
-    """End the processes of a `DataLoader`, or of an iterator of one, at once if the block raises. Torch leaves that to the
-    garbage collector, which comes when Python ends and kills them."""
+def ended_with(loading: DataLoader | Iterator, *, always: bool = False) -> Iterator[None]:
+    """End the processes of a `DataLoader`, or of an iterator of one, at once if the block raises, or `always`. Torch leaves
+    that to the garbage collector, which comes when Python ends and kills them."""
+    fine = False
     try:
         yield
-    except BaseException:
-        iterator = getattr(loading, "_iterator", loading)
-        getattr(iterator, "_shutdown_workers", lambda: None)()
-        raise
+        fine = True
+    finally:
+        if always or not fine:
+            iterator = getattr(loading, "_iterator", loading)
+            getattr(iterator, "_shutdown_workers", lambda: None)()
 

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset
 
-from src.console import no_file, note
+from src.console import no_file, note, shown
 from src.data.composition import foreground_colours
 from src.data.crops import Crops
 from src.data.decoded import Sample
@@ -128,16 +128,23 @@ class ShardDataset(IterableDataset):
         return []
 
     def _own_shards(self, keys: set[str]) -> Iterator[dict[str, str]]:
-        """Return the shards of this process, over and over in new orders; with each, `keys` is emptied."""
+        """Return the shards of this process, over and over in new orders; with each, `keys`, of its samples, is emptied.
+
+        Raises `ValueError` if no shard had any.
+        """
         worker = torch.utils.data.get_worker_info()
         part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
         for lap in itertools.count():
             order = random.Random(f"{self.seed} {self.epoch} {lap}").sample(self.names, len(self.names))
             mine = order[self.rank::self.world]
             # With fewer shards than loading processes, some of them read the same ones.
-            for name in mine[part % len(mine)::min(parts, len(mine))]:
+            found, own = False, mine[part % len(mine)::min(parts, len(mine))]
+            for name in own:
                 keys.clear()
                 yield {"url": name}
+                found = found or bool(keys)
+            if not found:
+                raise ValueError(f"no samples in {', '.join(map(shown, own[:3]))}{', ...' if len(own) > 3 else ''}")
 
     def _pairs(self) -> Iterator[Streamed]:
         """Return the pairs of the shards, decoded; one that cannot be used is named and left out."""

@@ -67,7 +67,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
             raise FileNotFoundError(f"{best} is gone, and {state_path} holds the last epoch alone: train without --resume")
     loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
     writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
-    with ended_with(loader):
+    with ended_with(loader, always=True):
         for epoch in range(len(log), recipe.epochs):
             row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
             log.append(row)

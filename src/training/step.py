@@ -78,7 +78,7 @@ def batch_losses(state: TrainState, batch: Batch, recipe: Recipe) -> dict[str, t
 
 
 def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
-    """Update the weights by the gradients. Raises `ValueError` naming the files of the step if a gradient is not finite."""
+    """Update the weights by the gradients. Raises `ValueError` naming the files of the step if that is not finite."""
     state.scaler.unscale_(state.optimizer)
     parameters = [p for p in state.student.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
@@ -87,7 +87,12 @@ def update(state: TrainState, recipe: Recipe, names: list[str]) -> None:
         check_finite("gradient", norm.item(), names)
     if recipe.clip_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, recipe.clip_norm, norm)
-    state.scaler.step(state.optimizer)
+    try:
+        state.scaler.step(state.optimizer)
+    except RuntimeError as error:  # a learning rate that is finite, but too large for float32 once it is corrected
+        if "overflow" not in str(error):
+            raise
+        check_finite("step", math.inf, names)
     state.scaler.update()
     state.scheduler.step()
     state.step += 1

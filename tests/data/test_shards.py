@@ -181,3 +181,11 @@ def test_a_label_that_is_neither_true_nor_false_is_not_believed(discs, tmp_path)
                                    for name, data in files_of(tmp_path / "x.tar")])
     with pytest.raises(ValueError, match="semantic_only is false, expected true or false"):
         names(ShardDataset([str(tmp_path / "x.tar")], CROPS, strict=True), 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 1000, bytes(10240)])
+def test_shards_without_any_sample_end_the_training_instead_of_going_round(content, tmp_path):
+    (tmp_path / "a.tar").write_bytes(content)
+    (tmp_path / "b.tar").write_bytes(bytes(10240))
+    with pytest.raises(ValueError, match=r"no samples in .*[ab]\.tar, .*[ab]\.tar"):
+        names(ShardDataset([str(tmp_path / name) for name in ("a.tar", "b.tar")], CROPS), 1)
