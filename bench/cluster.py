@@ -4,14 +4,17 @@
 
 prints pictures a second by the clock inside each run (loading the network is counted, starting Ray is not, but given by
 itself), what share of the plain command's speed that is, and what a cluster of `--machines` with `--machine-cores` would do
-and cost, by arithmetic that is printed with it. The pictures are drawn, 1 to 3 megapixels, JPEG. Needs
-requirements-cluster.txt.
+and cost, by arithmetic that is printed with it. The pictures are drawn, 1 to 3 megapixels, JPEG. Runs that `--output` has
+are not done again. Needs requirements-cluster.txt.
 """
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import re
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,11 +26,13 @@ sys.path[:0] = [str(ROOT)]
 
 import cv2
 import numpy as np
+from video import write_constant_model
 
 from src.command_line import Parser
 from src.console import progress_bar
 from src.data.portraits.generate import generate_portrait
-from src.files import check_output, write_json
+from src.files import check_writable, write_json
+from src.records import Real, Whole, read_json
 from src.runtime.cluster import import_ray
 from src.script import peak_memory, provenance, run_script
 
@@ -63,40 +68,74 @@ def run(command: list[str], cores: int, log: Path) -> tuple[float, float]:
     return time.perf_counter() - start, peak
 
 
+def children_seconds() -> float:
+    """Return the processor seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def tree_seconds(process: int) -> float:
+    """Return the processor seconds of a process and all below it, those that ended too."""
+    import psutil  # comes with Ray
+
+    top = psutil.Process(process)
+    return sum(sum(member.cpu_times()[:4]) for member in [top, *top.children(recursive=True)])
+
+
 def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
     """Run one process for each core, each with its share of the pictures, as one would do by hand."""
     pictures, logs = sorted(folder.iterdir()), []
-    start = time.perf_counter()
+    start, used = time.perf_counter(), children_seconds()
     processes = []
     for core in range(cores):
         (names := out / f"{core}.txt").write_text("\n".join(map(str, pictures[core::cores])))
         logs.append((out / f"{core}.log").open("w"))
         processes.append(subprocess.Popen(["taskset", "-c", str(core), *COMMAND, "--list", str(names), "--output-dir",
-                                           str(out / f"plain{cores}")], stdout=logs[-1], stderr=subprocess.STDOUT))
-    if any(process.wait() for process in processes):
+                                           str(out / "plain")], stdout=logs[-1], stderr=subprocess.STDOUT))
+    if any([process.wait() for process in processes]):
         raise ValueError(f"the plain command failed: see {out}")
     for log in logs:
         log.close()
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "per_second": len(pictures) / seconds}
+    return {"seconds": seconds, "per_second": len(pictures) / seconds,
+            "cpu_seconds": (children_seconds() - used) / len(pictures)}
 
 
 def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
-    """Return the same by `--ray` on a cluster of `cores` cores, which is started and stopped here."""
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    begin = time.perf_counter()
-    subprocess.run(["taskset", "-c", f"0-{cores - 1}", *ray, "start", "--head", f"--port={PORT}", f"--num-cpus={cores}",
-                    "--include-dashboard=false"], check=True, capture_output=True)
-    started = time.perf_counter() - begin
+    """Run the same by `--ray` on a cluster of `cores` cores, which is started and stopped here."""
+    begin, ray = time.perf_counter(), [sys.executable, "-m", "ray.scripts.scripts"]
+    head = subprocess.Popen(["taskset", "-c", f"0-{cores - 1}", *ray, "start", "--head", f"--port={PORT}", "--block",
+                             f"--num-cpus={cores}", "--include-dashboard=false"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        total, peak = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / f"ray{cores}"), "--ray",
-                           "auto"], cores, out / f"ray{cores}.log")
+        while subprocess.run([*ray, "status", f"--address=127.0.0.1:{PORT}"], check=False, capture_output=True).returncode:
+            if head.poll() is not None:
+                raise ValueError(f"Ray did not start: status {head.returncode}")
+        started, used, before = time.perf_counter() - begin, children_seconds(), tree_seconds(head.pid)
+        total, peak = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / "ray"), "--ray",
+                           f"127.0.0.1:{PORT}"], cores, out / "ray.log")
+        cpu = children_seconds() - used + tree_seconds(head.pid) - before
     finally:
-        subprocess.run([*ray, "stop", "--force"], check=False, capture_output=True)
-    found = re.search(r"(\d+) files in ([\d.]+) s", (out / f"ray{cores}.log").read_text())
-    inside = float(found[2])
-    return {"seconds": inside, "per_second": int(found[1]) / inside, "start_seconds": started + total - inside,
-            "driver_mib": peak}
+        head.terminate()
+        head.wait()
+    found = re.search(r"(\d+) files in ([\d.]+) s", (out / "ray.log").read_text())
+    count, inside = int(found[1]), float(found[2])
+    return {"seconds": inside, "per_second": count / inside, "cpu_seconds": cpu / count,
+            "start_seconds": started + total - inside, "driver_mib": peak}
+
+
+def driver_memory(count: int) -> float:
+    """Return the peak of the driver's memory in MiB over `count` tiny pictures, with a network that only averages."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_constant_model(folder / "average.xml")
+        (folder / "in").mkdir()
+        picture = cv2.imencode(".png", np.full((16, 16, 3), 128, np.uint8))[1].tobytes()
+        for number in range(count):
+            (folder / "in" / f"{number:06d}.png").write_bytes(picture)
+        command = [*COMMAND[:2], "--save", "alpha", "--model-path", str(folder / "average.xml"), "--image-path",
+                   str(folder / "in"), "--output-dir", str(folder / "out"), "--ray"]
+        return run(command, 2, folder / "log")[1]
 
 
 def scale_up(per_core: float, share: float, *, machines: int, cores: int, price: float) -> dict[str, float]:
@@ -107,51 +146,102 @@ def scale_up(per_core: float, share: float, *, machines: int, cores: int, price:
             "price_per_million": core_hours * price, "megabytes_per_second": 1.5 * speed}
 
 
-def bench(*, pictures: int, cores: list[int], machines: int, machine_cores: int, price: float, output: Path) -> dict:
-    """Do every run, the plain command and Ray in turns; the result is printed and written to `output`."""
-    check_output(output, "--output")
-    import_ray()
-    rows = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "in"
+WAYS = {"plain": run_plain, "ray": run_ray}
+RUNS = {"pictures": Whole(1), "rows": [{"cores": Whole(1), "way": str, "repeat": Whole(), "per_second": Real(0),
+                                        "seconds": Real(0), "cpu_seconds": Real(0), "start_seconds?": Real(0),
+                                        "driver_mib?": Real(0)}]}
+
+
+def read_rows(output: Path, pictures: int) -> list[dict]:
+    """Return the runs that an earlier call did. Raises `ValueError` if they were of another number of pictures."""
+    if not output.is_file():
+        return []
+    report = read_json(output, RUNS)
+    if report["pictures"] != pictures:
+        raise ValueError(f"{output} is of {report['pictures']} pictures, not of {pictures}: use another --output")
+    return report["rows"]
+
+
+def measure(folder: Path, rows: list[dict], *, pictures: int, cores: list[int], repeats: int, limit: int | None,
+            output: Path) -> None:
+    """Do the runs that are not in `rows`, the plain command and Ray in turns, at most `limit` of them; each is added and
+    written when it ends."""
+    done = {(row["cores"], row["way"], row["repeat"]) for row in rows}
+    left = [key for key in itertools.product(range(repeats), cores, WAYS) if (key[1], key[2], key[0]) not in done][:limit]
+    if left and not folder.is_dir():
         draw_pictures(folder, pictures)
-        for count in cores:
-            (out := Path(name) / str(count)).mkdir()
-            plain, ray = run_plain(folder, count, out), run_ray(folder, count, out)
-            rows[count] = {"plain": plain, "ray": ray, "share": ray["per_second"] / plain["per_second"]}
-            print(f"{count} cores: plain {plain['per_second']:.2f} a second, --ray {ray['per_second']:.2f}, "
-                  f"share {rows[count]['share']:.2f}; Ray starts in {ray['start_seconds']:.1f} s, "
-                  f"driver {ray['driver_mib']:.0f} MiB", flush=True)
-    share, per_core = rows[cores[-1]]["share"], rows[cores[-1]]["plain"]["per_second"] / cores[-1]
-    whole = scale_up(per_core, share, machines=machines, cores=machine_cores, price=price)
-    print(f"{machines} machines of {machine_cores} cores: {machines} x {machine_cores} x {per_core:.2f} x {share:.2f} = "
-          f"{whole['per_second']:.0f} a second, a million in {whole['hours_per_million']:.2f} h for "
+    for repeat, count, way in left:
+        with tempfile.TemporaryDirectory() as out:
+            row = {"cores": count, "way": way, "repeat": repeat, **WAYS[way](folder, count, Path(out))}
+        rows.append(row)
+        print(", ".join(f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"
+                        for name, value in row.items()), flush=True)
+        write_json(output, {"pictures": pictures, "rows": rows, **provenance()})
+
+
+def medians(rows: list[dict]) -> dict[int, dict[str, float]]:
+    """Compute for each number of cores that was run both ways the medians of what was measured."""
+    def median(cores: int, way: str, name: str) -> float:
+        return statistics.median(row[name] for row in rows if (row["cores"], row["way"]) == (cores, way))
+
+    both = sorted(set.intersection(*({row["cores"] for row in rows if row["way"] == way} for way in WAYS)))
+    lines = {}
+    for cores in both:
+        (plain, ray), cpu = ([median(cores, way, name) for way in WAYS] for name in ("per_second", "cpu_seconds"))
+        lines[cores] = {"plain": plain, "ray": ray, "share": ray / plain, "cpu_share": cpu[0] / cpu[1],
+                        **{name: median(cores, "ray", name) for name in ("start_seconds", "driver_mib")}}
+    return lines
+
+
+def tell(lines: dict[int, dict[str, float]], *, machines: int, machine_cores: int, price: float) -> None:
+    """Print the table, and the arithmetic of a cluster of `machines`."""
+    print(f"| cores | plain, a second | --ray, a second | share | by processor time | Ray starts in, s | driver, MiB |\n"
+          f"|---|{'---:|' * 6}")
+    for cores, line in lines.items():
+        print(f"| {cores} | {line['plain']:.2f} | {line['ray']:.2f} | {line['share']:.2f} | {line['cpu_share']:.2f} | "
+              f"{line['start_seconds']:.1f} | {line['driver_mib']:.0f} |")
+    cores, line = list(lines.items())[-1]
+    whole = scale_up(line["plain"] / cores, line["share"], machines=machines, cores=machine_cores, price=price)
+    print(f"{machines} machines of {machine_cores} cores: {machines} x {machine_cores} x {line['plain'] / cores:.2f} x "
+          f"{line['share']:.2f} = {whole['per_second']:.0f} a second, a million in {whole['hours_per_million']:.2f} h for "
           f"{whole['price_per_million']:.2f} at {price} a core and hour; {whole['megabytes_per_second']:.0f} MB/s of files "
           "at 1.5 MB a picture, of which network or storage may give less")
-    result = {"pictures": pictures, "rows": rows, "cluster": whole, **provenance()}
-    write_json(output, result)
-    return result
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument("--pictures", type=int, default=200, help="how many (default: %(default)s)")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="runs with so many cores (default: 1 2)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="do at most N runs now; the same command does the rest")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="print the peak of the driver's memory over N "
+                        "tiny pictures instead")
+    parser.add_argument("--folder", type=Path, default=Path("result/cluster_pictures"), help="where the pictures are drawn, "
+                        "once (default: %(default)s)")
     parser.add_argument("--machines", type=int, default=16, help="of the arithmetic (default: %(default)s)")
     parser.add_argument("--machine-cores", type=int, default=64, help="of each of them (default: %(default)s)")
     parser.add_argument("--price", type=float, default=0.04, help="of a core and hour (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("result/cluster.json"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    for name in ("pictures", "machines", "machine_cores", "price"):
-        if getattr(args, name) <= 0:
+    for name in ("pictures", "repeats", "limit", "machines", "machine_cores", "price"):
+        if getattr(args, name) is not None and getattr(args, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are numbers over 0")
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    bench(pictures=args.pictures, cores=args.cores, machines=args.machines, machine_cores=args.machine_cores,
-          price=args.price, output=args.output)
+    check_writable(args.output.parent, "--output")
+    import_ray()
+    for count in args.memory or ():
+        print(f"{count} pictures: driver {driver_memory(count):.0f} MiB", flush=True)
+    if args.memory:
+        return 0
+    rows = read_rows(args.output, args.pictures)
+    measure(args.folder / str(args.pictures), rows, pictures=args.pictures, cores=args.cores, repeats=args.repeats,
+            limit=args.limit, output=args.output)
+    if lines := medians(rows):
+        tell(lines, machines=args.machines, machine_cores=args.machine_cores, price=args.price)
     return 0
 
 

@@ -28,6 +28,9 @@ from src.script import ROOT, one_line
 PATIENCE = 10
 # Pictures that an actor is handed at a time: what is done again where a machine is lost.
 BLOCK = 8
+# How a client of HTTP/2, and so of gRPC, begins; a server answers with a frame of settings too (RFC 9113, section 3.4).
+HTTP2_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
 
 
 def import_ray() -> ModuleType:
@@ -46,14 +49,35 @@ def import_ray() -> ModuleType:
 
 
 def check_address(address: str) -> None:
-    """Raise `ValueError` unless something answers at `HOST:PORT` within `PATIENCE` seconds."""
+    """Raise `ValueError` unless a server of Ray's kind, gRPC, answers at `HOST:PORT` within `PATIENCE` seconds."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--ray {address} is no address, expected HOST:PORT, auto, or nothing to use this machine alone")
+    end = time.monotonic() + PATIENCE
     try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as there:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+                return
+            there.settimeout(max(0.1, end - time.monotonic()))
+            there.sendall(HTTP2_HELLO)
+            # Ray itself would wait for many minutes for a server of another kind.
+            answer = there.recv(len(HTTP2_SETTINGS), socket.MSG_WAITALL)
     except OSError as error:
         raise ValueError(f"--ray {address}: no cluster there ({error.strerror or error})") from None
+    if answer[3:4] != HTTP2_SETTINGS[3:4]:
+        raise ValueError(f"--ray {address}: no cluster there (what answers is not Ray)")
+
+
+def check_known() -> None:
+    """Raise `ValueError` if the cluster that Ray knows as `auto`, by its variable or by its file on this machine, is gone."""
+    kept = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    known = os.environ.get("RAY_ADDRESS") or (kept.read_text(encoding="utf-8").strip() if kept.is_file() else "auto")
+    if known != "auto":
+        try:
+            check_address(known)
+        except ValueError as error:
+            raise ValueError(str(error).replace(f"--ray {known}: no cluster there", f"--ray auto: no cluster there, at {known}")
+                             ) from None
 
 
 @contextlib.contextmanager
@@ -78,7 +102,9 @@ def connect(address: str) -> ModuleType:
     ray = import_ray()
     if ray.is_initialized():
         return ray
-    if address not in ("", "auto"):
+    if address == "auto":
+        check_known()
+    elif address:
         check_address(address)
     # Workers import this repository as this process does: from its folder here, else from a copy that travels.
     where = {"env_vars": {"PYTHONPATH": str(ROOT)}} if address == "" else {"py_modules": [str(ROOT / "src")]}

@@ -22,7 +22,7 @@ ray = pytest.importorskip("ray", reason="requirements-cluster.txt is not install
 
 @pytest.fixture(scope="module", autouse=True)
 def two_workers():
-    import_ray().init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
+    import_ray().init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
                       runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}})
     yield
     ray.shutdown()

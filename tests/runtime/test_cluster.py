@@ -1,10 +1,12 @@
 """Pictures on a Ray cluster of two workers on this machine."""
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -23,7 +25,7 @@ ray = pytest.importorskip("ray", reason="requirements-cluster.txt is not install
 @pytest.fixture(scope="module")
 def two_workers():
     cluster.import_ray()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
              runtime_env={"env_vars": {"PYTHONPATH": str(cluster.ROOT)}})
     yield ray
     ray.shutdown()
@@ -110,15 +112,40 @@ def test_urls_go_in_and_out(two_workers, pictures, tiny_xml, tmp_path):
     assert json.loads((tmp_path / "out/failed.jsonl").read_text())["file"].endswith("none.png")
 
 
-def test_no_cluster_at_an_address_is_said_at_once(pictures, monkeypatch, tmp_path):
+def test_no_cluster_at_an_address_is_said_at_once(two_workers, pictures, monkeypatch, tmp_path):
+    own = ray.get_runtime_context().gcs_address
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        free_port = port = free.getsockname()[1]
     start = time.monotonic()
     with pytest.raises(ValueError, match=f"--ray 127.0.0.1:{port}: no cluster there"):
         main(["--image-path", f"{pictures}/b", "--output-dir", str(tmp_path / "out"), "--ray", f"127.0.0.1:{port}"])
     assert time.monotonic() - start < cluster.PATIENCE
+    # A cluster answers: Ray's own server on this machine.
+    cluster.check_address(own)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ValueError, match=f"{port}: no cluster there \\(timed out\\)"):
+            cluster.check_address(f"127.0.0.1:{port}")
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    with pytest.raises(ValueError, match="what answers is not Ray"):
+        cluster.check_address(f"127.0.0.1:{server.server_port}")
+    thread.join()
+    server.server_close()
+    # What `auto` would find is looked at too: Ray keeps the address of a cluster that is gone.
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port}")
+    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "):
+        cluster.connect("auto")
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{free_port}")
+    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "):
+        cluster.connect("auto")
     for address in ("nonsense", "host:port", ":1", "h:99999"):
         with pytest.raises(ValueError, match="is no address"):
             cluster.check_address(address)
