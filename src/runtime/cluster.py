@@ -69,15 +69,15 @@ def check_address(address: str) -> None:
 
 
 def check_known() -> None:
-    """Raise `ValueError` if the cluster that Ray knows as `auto`, by its variable or by its file on this machine, is gone."""
+    """Raise `ValueError` if the cluster that Ray knows as `auto`, by its variable or its file on this machine, is gone."""
     kept = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     known = os.environ.get("RAY_ADDRESS") or (kept.read_text(encoding="utf-8").strip() if kept.is_file() else "auto")
     if known != "auto":
         try:
             check_address(known)
         except ValueError as error:
-            raise ValueError(str(error).replace(f"--ray {known}: no cluster there", f"--ray auto: no cluster there, at {known}")
-                             ) from None
+            said = str(error).replace(f"--ray {known}: no cluster there", f"--ray auto: no cluster there, at {known}")
+            raise ValueError(said) from None
 
 
 @contextlib.contextmanager
