@@ -50,7 +50,11 @@ def area_resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     if picture.shape[1] != width:
         sums = cv2.transpose(_sum_rows(cv2.transpose(sums), left, right, whole))
     sums = sums.astype(np.float32, copy=False)
-    sums /= np.outer(np.float32(bottom - top), np.float32(np.repeat(right - left, picture[0, 0].size))).reshape(sums.shape)
+    rows, columns = np.float32(bottom - top), np.float32(right - left)
+    if picture.shape[1] == width:  # the most frequent case of videos, and ten times as fast
+        sums /= rows.reshape(-1, *(1,) * (sums.ndim - 1))
+    else:
+        sums /= np.outer(rows, np.repeat(columns, picture[0, 0].size)).reshape(sums.shape)
     return sums
 
 
@@ -96,10 +100,15 @@ def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
     return normalise(shrink(image, ref_size))[None]
 
 
+def _rounded(picture: np.ndarray) -> np.ndarray:
+    """Round float32 in [0, 255] to uint8, halves to even numbers as `np.rint` does, in a third of its time."""
+    return cv2.convertScaleAbs(picture)
+
+
 def to_byte_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
     """Turn (H, W, 3) uint8 RGB into (1, h, w, 3) uint8, rounded, for a network that normalises by itself. Raises as
     `shrink`."""
-    return np.rint(shrink(image, ref_size)).astype(np.uint8)[None]
+    return _rounded(shrink(image, ref_size))[None]
 
 
 def to_fixed_input(image: np.ndarray, height: int, width: int, *,
@@ -116,7 +125,7 @@ def to_fixed_input(image: np.ndarray, height: int, width: int, *,
     box = slice((height - h) // 2, (height - h) // 2 + h), slice((width - w) // 2, (width - w) // 2 + w)
     canvas = np.full((height, width, 3), 127.5, np.float32)
     canvas[box] = area_resize(image, h, w)
-    return np.rint(canvas).astype(np.uint8)[None] if as_bytes else normalise(canvas)[None], box
+    return _rounded(canvas)[None] if as_bytes else normalise(canvas)[None], box
 
 
 def to_alpha(matte: np.ndarray, height: int, width: int, *, smooth: bool = False) -> np.ndarray:
