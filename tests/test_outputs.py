@@ -28,6 +28,7 @@ SCRIPTS = {
     "bench/training.py": ["--output-dir"],
     "bench/temporal.py": ["--output"],
     "bench/folder.py": ["--output"],
+    "bench/scale.py": ["--output"],
     "bench/video.py": ["--video", "none.mp4", "--output"],
     "bench/animation.py": ["--video", "none.mp4", "--output"],
     "bench/cluster.py": ["--output"],
@@ -40,7 +41,8 @@ SCRIPTS = {
 OTHERS = {"bench/stages.py", "demo.py"}
 SUFFIXES = {"src/average.py": ".ckpt", "onnx/export_onnx.py": ".onnx", "onnx/convert_openvino.py": ".xml",
             "bench/temporal.py": ".json", "bench/video.py": ".json", "bench/animation.py": ".webp",
-            "bench/cluster.py": ".json", "bench/folder.py": ".json"}
+            "bench/cluster.py": ".json", "bench/folder.py": ".json",
+            "bench/scale.py": ".json"}
 
 
 def load(script: str) -> object:
