@@ -40,6 +40,8 @@ def save_results(picture: Picture, alpha: np.ndarray, paths: dict[str, Path], lo
     these. The picture's own alpha stays: see `rendered`. Raises what `write_picture` raises, and `OSError` for a name that
     the file system does not take; then nothing is written."""
     for path in paths.values():
+        # In a folder that is not there no name is too long.
+        path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             path.lstat()
     for kind, result in rendered(picture.image, alpha, list(paths), backdrop=look.backdrop, foreground=look.foreground,

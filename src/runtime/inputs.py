@@ -29,7 +29,8 @@ def _matches(pattern: Path) -> list[Path]:
     there = Path(*pattern.parts[:next(n for n in range(len(pattern.parts), -1, -1) if Path(*pattern.parts[:n]).exists())])
     rest = pattern.relative_to(there)
     found = glob.glob(str(Path(glob.escape(str(there))) / rest), recursive=True)
-    return [path for path in map(Path, found) if not path.is_dir()]
+    # A folder is named among what is left out where its name is that of a picture.
+    return [path for path in map(Path, found) if not path.is_dir() or path.suffix.lower() in image_suffixes()]
 
 
 def _files_at(path: Path, also: frozenset[str]) -> list[Path]:

@@ -106,7 +106,7 @@ def complete_pictures(folder: Path, *, sleep: Callable[[float], object] = time.s
             raise FileNotFoundError(f"the watched folder {folder} is gone")
         for path in sorted(folder.iterdir()):
             stamp = stamp_of(path)
-            if is_hidden(path) or path.is_dir() or done.get(path) == stamp:
+            if is_hidden(path) or path.is_dir() or path in done and done[path] == stamp or not os.path.lexists(path):
                 continue
             if why := why_no_picture(path):
                 note(f"{printable(path)}: left out, {why}")
