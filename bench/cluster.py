@@ -1,4 +1,4 @@
-"""Times a folder of pictures on a Ray cluster of this machine against the same command without one, on as many cores:
+"""Time a folder of pictures on a Ray cluster of this machine against the same command without one, on as many cores:
 
     python bench/cluster.py --pictures 200 --cores 1 2
 
@@ -83,22 +83,11 @@ def tree_seconds(process: int) -> float:
 
 
 def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
-    """Run one process for each core, each with its share of the pictures, as one would do by hand."""
-    pictures, logs = sorted(folder.iterdir()), []
-    start, used = time.perf_counter(), children_seconds()
-    processes = []
-    for core in range(cores):
-        (names := out / f"{core}.txt").write_text("\n".join(map(str, pictures[core::cores])))
-        logs.append((out / f"{core}.log").open("w"))
-        processes.append(subprocess.Popen(["taskset", "-c", str(core), *COMMAND, "--list", str(names), "--output-dir",
-                                           str(out / "plain")], stdout=logs[-1], stderr=subprocess.STDOUT))
-    if any([process.wait() for process in processes]):
-        raise ValueError(f"the plain command failed: see {out}")
-    for log in logs:
-        log.close()
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "per_second": len(pictures) / seconds,
-            "cpu_seconds": (children_seconds() - used) / len(pictures)}
+    """Run the plain command on the folder; it uses every core that it is given."""
+    used = children_seconds()
+    seconds, _ = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / "plain")], cores, out / "plain.log")
+    count = len(list(folder.iterdir()))
+    return {"seconds": seconds, "per_second": count / seconds, "cpu_seconds": (children_seconds() - used) / count}
 
 
 def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:

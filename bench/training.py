@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import statistics
 import sys
 import time
@@ -31,19 +32,25 @@ from torchvision.transforms import functional as TF
 from src.checkpoint import load_model, torch_device
 from src.command_line import Parser
 from src.data.batches import Batches, make_loader
+from src.data.crops import Crops
 from src.data.layouts import find_pairs, read_pair
+from src.data.pack import pack
 from src.data.portraits.generate import generate_data_set
 from src.data.samples import MattingDataset, make_trimap
+from src.data.scene import PLAIN
+from src.data.shards import ShardDataset
 from src.files import check_writable, write_json, write_text
 from src.media.preprocess import normalise
 from src.models.modnet import MODNet
 from src.script import provenance, run_script
+from src.training.loading import load_training
 from src.training.losses import modnet_losses
 from src.training.recipe import Recipe
 from src.training.state import start_state
 from src.training.step import train_epoch
 
 PUBLISHED, OURS, SQUEEZED = "published", "ours, with augmentation", "ours, same outputs as published"
+STREAMED = "ours, with augmentation, streamed from shards"
 
 
 class Published(Dataset):
@@ -114,11 +121,17 @@ def data_ways(data_dir: Path, *, size: int, batch_size: int, workers: int) -> di
                SQUEEZED: DataLoader(Squeezed(data_dir, size), batch_size, shuffle=True)}
     dataset = MattingDataset(data_dir, size=size)
     batches = Batches(len(dataset), batch_size, seed=0)
-    loaders[OURS] = make_loader(dataset, batches, workers=workers)
+    loaders[OURS] = load_training(dataset, batches, workers=workers)
+    count = min(4, len(dataset))
+    pattern = str(data_dir.with_name(f"{data_dir.name}_shards") / f"s-{{1..{count}}}.tar")
+    pack(data_dir, pattern, overwrite=True)
+    streamed = ShardDataset([pattern], Crops(size, (1.0, 1.6), 1.0, (1.0, 1.0), 0.0, PLAIN, None))
+    loaders[STREAMED] = load_training(streamed, batches, workers=workers)
 
     def go_through(loader: DataLoader, epoch: int) -> None:
-        batches.epoch = epoch
-        for _ in loader:
+        batches.epoch = streamed.epoch = epoch
+        # A stream of shards has no end.
+        for _ in itertools.islice(loader, batches.steps):
             pass
 
     return {name: lambda epoch, loader=loader: go_through(loader, epoch) for name, loader in loaders.items()}
@@ -161,10 +174,11 @@ def race(ways: dict[str, Callable[[int], None]], images: int, *, rounds: int, de
 
 def table(results: dict[str, dict[str, dict]]) -> str:
     """Format a Markdown table: images per second of each way, and how many times the published loop's."""
-    lines = ["| images a second | first epoch | later epochs, median (quartiles) | / published |", "|---|---:|---:|---:|"]
+    base = "ours" if any(PUBLISHED not in ways for ways in results.values()) else "published"
+    lines = [f"| images a second | first epoch | later epochs, median (quartiles) | / {base} |", "|---|---:|---:|---:|"]
     for what, ways in results.items():
         for name, rate in ways.items():
-            times = rate["median"] / ways[PUBLISHED]["median"]
+            times = rate["median"] / ways.get(PUBLISHED, ways[OURS])["median"]
             lines.append(f"| {what}: {name} | {rate['first_epoch']:.1f} | {rate['median']:.1f} ({rate['q1']:.1f}-"
                          f"{rate['q3']:.1f}) | {times:.2f} |")
     return "\n".join(lines) + "\n"
@@ -182,6 +196,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="epochs after the first (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="our loading processes; the published loop has none")
     parser.add_argument("--threads", type=int, help="CPU threads of torch and OpenCV (default: theirs)")
+    parser.add_argument("--streams", action="store_true", help="only our way from a folder and from shards, see --workers")
     parser.add_argument("--network", action=argparse.BooleanOptionalAction, help="time whole training steps too (default: "
                         "if there is a GPU)")
     parser.add_argument("--ckpt-path", type=Path, help="network to train (default: the dense one, new)")
@@ -209,8 +224,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.data_dir is None:
         generate_data_set(data_dir, train=args.images, val=0, height=args.height, width=args.width)
     images = len(find_pairs(data_dir, "train"))
-    results = {"data path": race(data_ways(data_dir, size=args.size, batch_size=args.batch_size, workers=args.workers),
-                                 images, rounds=args.rounds)}
+    ways = data_ways(data_dir, size=args.size, batch_size=args.batch_size, workers=args.workers)
+    if args.streams:
+        ways = {name: ways[name] for name in (OURS, STREAMED)}
+    results = {"data path": race(ways, images, rounds=args.rounds)}
     if args.network if args.network is not None else device != "cpu":
         ways = network_ways(data_dir, args.ckpt_path, recipe, device=device, workers=args.workers)
         results["training step"] = race(ways, images, rounds=args.rounds, device=device)

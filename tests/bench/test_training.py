@@ -9,7 +9,7 @@ from src.data.portraits.generate import generate_data_set
 from tests.conftest import ROOT
 
 sys.path.append(str(ROOT / "bench"))
-from training import OURS, PUBLISHED, SQUEEZED, Published, Squeezed, data_ways, main, race, table
+from training import OURS, PUBLISHED, SQUEEZED, STREAMED, Published, Squeezed, data_ways, main, race, table
 
 SIZE = 96
 
@@ -47,7 +47,9 @@ def test_ways_take_turns_and_each_sees_every_picture(portraits):
     rates = race(ways, 10, rounds=2)
     assert seen == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
     assert len(rates["a"]["rates"]) == 3 and rates["a"]["median"] > 0
-    assert set(data_ways(portraits, size=SIZE, batch_size=2, workers=0)) == {PUBLISHED, OURS, SQUEEZED}
+    ways = data_ways(portraits, size=SIZE, batch_size=2, workers=0)
+    assert set(ways) == {PUBLISHED, OURS, SQUEEZED, STREAMED}
+    ways[STREAMED](0)
 
 
 def test_table_by_hand():
@@ -62,6 +64,6 @@ def test_script_with_training_steps(portraits, tiny_ckpt, tmp_path, capsys):
                  "cpu", "--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path / "r")]) == 0
     said = (tmp_path / "r/training_bench.md").read_text()
     assert said.strip() in capsys.readouterr().out
-    assert said.count("| training step: ") == 2 and said.count("| data path: ") == 3
+    assert said.count("| training step: ") == 2 and said.count("| data path: ") == 4
     with pytest.raises(SystemExit, match="2"):
         main(["--rounds", "0"])
