@@ -26,6 +26,7 @@ SCRIPTS = {
     "bench/pruning.py": ["--output-dir"],
     "bench/retraining.py": ["--model-path", "none.ckpt", "--data-dir", "none", "--output-dir"],
     "bench/training.py": ["--output-dir"],
+    "bench/two_nodes.py": ["--model-path", "none.ckpt", "--data-dir", "none", "--output-dir"],
     "bench/temporal.py": ["--output"],
     "bench/folder.py": ["--output"],
     "bench/scale.py": ["--output"],
