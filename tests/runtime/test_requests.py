@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("openvino")
 
-from src.runtime.matting import Matting
+from src.runtime.matting import SHAPES_KEPT, Matting
 from src.runtime.requests import RequestPool
 
 
@@ -97,3 +97,9 @@ def test_no_more_requests_than_the_device_works_on_even_after_failures() -> None
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, [1, 0, 2] * 8)) == [1, -1, 2] * 8
     assert (network.made, network.most) == (2, 2)
+
+
+def test_openvino_is_told_to_keep_compiled_code_for_few_sizes(tiny_xml: dict[str, Path]) -> None:
+    # That this bounds memory was measured: docs/deployment.md.
+    config = Matting(tiny_xml["free"])._compile.keywords["config"]
+    assert config["CPU_RUNTIME_CACHE_CAPACITY"] == SHAPES_KEPT <= 100
