@@ -37,7 +37,7 @@ from src.media.picture_decoder import limit_pixels
 from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VIDEO_SUFFIXES, VideoReader
-from src.media.video_results import TEMPORAL, Look, result_paths, video_kinds
+from src.media.video_results import TEMPORAL, Look, video_kinds
 from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
@@ -60,7 +60,7 @@ from src.runtime.pictures import (
 from src.runtime.pipes import add_pipe_options, check_pipe, pipe_picture, watch_pictures
 from src.runtime.places import read_list
 from src.runtime.pool import networks_at_once, usable_cores
-from src.runtime.video import matte_video, plan_videos, report_video
+from src.runtime.video import matte_video, plan_videos, report_video, videos_left
 from src.script import run_script
 
 
@@ -134,13 +134,10 @@ def infer_videos(matting: Matting, inputs: Inputs, look: Look, *, output_dir: Pa
     Raises `ValueError` as `plan_videos` does, and `ValueError` or `OSError` if a video that is alone cannot be read or
     written.
     """
-    status = 0
-    for path, folder in plan_videos(inputs.files, look, output_dir=output_dir, kept=kept).items():
+    status, planned = 0, plan_videos(inputs.files, look, output_dir=output_dir, kept=kept)
+    for path, folder in (videos_left(planned, look) if skip_existing else planned).items():
         try:
             with contextlib.closing(VideoReader(str(path))) as reader:
-                if skip_existing and all(file.is_file() for file in result_paths(path, folder, look).values()):
-                    print(f"{path} left out: its results are there")
-                    continue
                 status = max(status, infer_video(matting, reader, look, output_dir=folder, window=window))
         except (ValueError, OSError) as error:
             if inputs.alone:
@@ -191,9 +188,10 @@ def main(argv: list[str] | None = None) -> int:
                      "png_compression": pictures.png_compression},
                     {**shared, "save": videos.save, "alpha_video": args.alpha_video, "temporal": args.temporal})
         jobs = plan(still, pictures, output_dir=args.output_dir, kept=kept)
-        return run_on_cluster(without_done(jobs) if args.skip_existing else jobs,
-                              plan_videos(moving, videos, output_dir=args.output_dir, kept=kept), work, address=args.ray,
-                              threads=threads)
+        planned = plan_videos(moving, videos, output_dir=args.output_dir, kept=kept)
+        if args.skip_existing:
+            jobs, planned = without_done(jobs), videos_left(planned, videos)
+        return run_on_cluster(jobs, planned, work, address=args.ray, threads=threads)
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": kept}
     if camera is not None:
         matting = load(hint=args.hint or "latency")

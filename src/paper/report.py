@@ -104,7 +104,8 @@ def write_markdown(report: dict, path: Path) -> None:
         *found(report), "", *verdict(report),
         f"Cut from `{report['ckpt_path']}` by the published rule (ratio {report['ratio']}, threshold {report['threshold']}) "
         "and by the search we recommend, to the same multiply-accumulates; both retrained alike, "
-        f"{recipe['epochs']} epochs at {recipe['input_size']} px, batch {recipe['batch_size']}, on {data}.", "",
+        f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] != 1)} at {recipe['input_size']} px, batch "
+        f"{recipe['batch_size']}, on {data}.", "",
         "## Size and error", "",
         f"Errors are means over the {n} images of `val` of {data}, at their original size. The paper's are on PPM-100, so "
         "compare the ratios, not the numbers.", "", *counts_table(report["results"]), "",

@@ -4,13 +4,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from src.console import progress_bar
+from src.console import progress_bar, say
 from src.files import check_writable, write_json
 from src.media.compositing import render
 from src.media.preprocess import to_alpha
@@ -22,6 +22,7 @@ from src.runtime.inputs import result_folders
 from src.runtime.matting import Matting, Started
 from src.runtime.pictures import Job, check_jobs, in_milliseconds, written
 from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory, one_opencv_thread
+from src.runtime.places import exists
 from src.runtime.temporal import one_frame_delay
 from src.script import provenance
 
@@ -48,6 +49,15 @@ def plan_videos(videos: Sequence[Path], look: Look, *, output_dir: Path, kept: S
     check_jobs([Job(video, {**result_paths(video, folder, look), "times": times_path(video, folder)})
                 for video, folder in folders.items()], kept)
     return folders
+
+
+def videos_left(videos: Mapping[Path, Path], look: Look) -> dict[Path, Path]:
+    """Return the videos, with the folder of their results, that lack one, and say which do not."""
+    left = {video: folder for video, folder in videos.items()
+            if not all(map(exists, result_paths(video, folder, look).values()))}
+    for video in (video for video in videos if video not in left):
+        say(f"{video} left out: its results are there")
+    return left
 
 
 def on_frames(work: Callable[..., object]) -> Callable[[Iterator[Item]], Iterator[Item]]:

@@ -17,6 +17,7 @@ import pytest
 from inference_openvino import main
 from src.runtime import cluster
 from src.runtime.actor import Actor, Work
+from tests.conftest import write_video
 
 pytest.importorskip("openvino")
 ray = pytest.importorskip("ray", reason="requirements-cluster.txt is not installed")
@@ -81,6 +82,22 @@ def test_a_second_run_does_the_rest_only(two_workers, pictures, tiny_xml, tmp_pa
     (pictures / "b" / "2.png").write_bytes((pictures / "a" / "2.png").read_bytes())
     assert main([*options, "--image-path", f"{pictures}/b"]) == 0
     assert "1 of 2 pictures left out" in (said := capsys.readouterr().out) and "b/2.png: " in said and "b/1.png" not in said
+
+
+def test_a_second_run_leaves_out_videos_too(two_workers, tiny_xml, tmp_path, capsys):
+    pytest.importorskip("av")
+    frames = [np.full((48, 64, 3), level, np.uint8) for level in (40, 200, 90)]
+    for name in "ab":
+        write_video(tmp_path / f"{name}.mp4", frames)
+    options = ["--model-path", str(tiny_xml["free"]), "--output-dir", str(tmp_path / "out"), "--save", "composite", "--ray",
+               "--skip-existing"]
+    assert main([*options, "--image-path", str(tmp_path / "a.mp4")]) == 0
+    before = (tmp_path / "out/a_composite.mp4").read_bytes()
+    capsys.readouterr()
+    assert main([*options, "--image-path", str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")]) == 0
+    said = capsys.readouterr().out
+    assert "a.mp4 left out: its results are there" in said and "1 files in" in said
+    assert (tmp_path / "out/a_composite.mp4").read_bytes() == before and (tmp_path / "out/b_composite.mp4").is_file()
 
 
 def test_a_killed_worker_loses_nothing(two_workers, pictures, tiny_xml, tmp_path):
