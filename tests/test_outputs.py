@@ -23,6 +23,7 @@ SCRIPTS = {
     "onnx/convert_openvino.py": ["--onnx-path", "none.onnx", "--output-path"],
     "bench/latency.py": ["--output-dir"],
     "bench/metrics.py": ["--output-dir"],
+    "bench/peers.py": ["--output-dir"],
     "bench/pruning.py": ["--output-dir"],
     "bench/retraining.py": ["--model-path", "none.ckpt", "--data-dir", "none", "--output-dir"],
     "bench/training.py": ["--output-dir"],
