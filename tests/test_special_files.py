@@ -79,6 +79,7 @@ FLAGS = {
            ("set", "--semantic-only-dir x"))] + ["eval --ckpt-path tiny.ckpt --data-dir x",
                                                  "convert --onnx-path tiny.onnx --precision int8 --calib-dir x",
                                                  "openvino --model-path tiny.xml --image-path x"],
+    "blobs/x.blob": ["openvino --model-path tiny.xml --image-path img.png --cache-dir blobs"],
     "out": ["openvino --model-path tiny.xml --image-path img.png --output-dir out", "generate --output-dir out",
             "openvino --model-path tiny.xml --image-path img.png --cache-dir out"],
     "generated.json": ["generate --output-dir . --train 1 --val 1 --height 64 --width 64"]}
@@ -118,6 +119,7 @@ def test_a_file_that_is_none_is_one_line(place: str, there: Path, capsys: pytest
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         if place in FOLDERS_DO and kind == "folder":
             continue
+        path.parent.mkdir(exist_ok=True)
         KINDS[kind](path)
         before = sorted(there.rglob("*"))
         for command in FLAGS[place]:

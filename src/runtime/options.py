@@ -38,6 +38,10 @@ def network_settings(args: argparse.Namespace) -> dict[str, object]:
                          f"{REF_SIZES[-1]}")
     if args.cache_dir is not None:
         check_writable(args.cache_dir, "--cache-dir")
+        # OpenVINO would wait at a FIFO; what it cannot use otherwise it compiles anew.
+        for kept in args.cache_dir.glob("*.blob"):
+            if not kept.is_file():
+                raise ValueError(f"--cache-dir has {kept}, which is no plain file")
     path = args.model_path if args.model is None else shipped_model(args.model)
     return {"model_path": path, "device": args.device, "exact": not args.fast, "cache_dir": args.cache_dir,
             "ref_size": args.ref_size}

@@ -210,3 +210,17 @@ def test_a_network_that_gives_no_matte_ends_every_script_with_one_line(
     with pytest.raises(NetworkError, match="x.onnx gives a matte with values that are not finite"):
         convert_openvino(path, tmp_path / "out" / "x.xml", precision="int8", calibration=[PICTURE])
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_member_of_a_cluster_hands_back_that_no_picture_can_be_done(tmp_path: Path, discs: Path) -> None:
+    from src.runtime.actor import Actor, Work
+
+    nodes, more, _ = BAD_OUTPUTS["no numbers"]
+    path = write(tmp_path / "x.onnx", *nodes, mean=MEAN, **more)
+    look = {"save": ["alpha"], "background": "255,255,255", "foreground": "fast"}
+    actor = Actor(Work({"model_path": path}, tmp_path / "out", 10 ** 6, look, look | {"alpha_video": "prores"}))
+    clip = write_video(tmp_path / "v.mp4", [PICTURE] * 2)
+    for row in ({"file": str(discs / "val/fg/0.png"), "folder": "", "results": f'{{"alpha": "{tmp_path}/out/0.png"}}'},
+                {"file": str(clip), "folder": str(tmp_path / "out"), "results": ""}):
+        assert f"{path} gives a matte with values that are not finite" in actor(row)["fatal"]
+    assert not list(tmp_path.glob("out/*"))
