@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from src.console import no_file, note, printable
 from src.media.colour_profile import GREY
@@ -91,8 +91,12 @@ def decode(path: Path, data: bytes | None = None) -> Decoded:
     try:
         decoded = _open(path, data)
     except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
-        why = HEIF_NEEDS if path.suffix.lower() in HEIF_SUFFIXES and not reads_heif() else error
-        if isinstance(error, Image.DecompressionBombError):
+        why: object = error
+        if path.suffix.lower() in HEIF_SUFFIXES and not reads_heif():
+            why = HEIF_NEEDS
+        elif isinstance(error, UnidentifiedImageError):
+            why = "its bytes are of no format that is known here"
+        elif isinstance(error, Image.DecompressionBombError):
             # Pillow's own sentence names twice the limit.
             why = (f"{str(error).partition(' exceeds')[0]} is over the {Image.MAX_IMAGE_PIXELS} that are allowed: a higher "
                    "--max-pixels takes it, with some 25 bytes of memory a pixel")
