@@ -44,8 +44,15 @@ def _there(data_dir: Path, layouts: list[tuple[str, str]]) -> tuple[Path, Path] 
 
 
 def has_split(data_dir: Path, split: str) -> bool:
-    """Tell whether the data set has folders of its own for `split`."""
-    return _there(data_dir, split_layouts(split)) is not None
+    """Tell whether the data set has folders of its own for `split`. Raises `ValueError` if it has one of the two alone."""
+    if _there(data_dir, split_layouts(split)) is not None:
+        return True
+    for folders in split_layouts(split):
+        there = [folder for folder in folders if (data_dir / folder).is_dir()]
+        if there:
+            other, = set(folders) - set(there)
+            raise ValueError(f"{data_dir / there[0]} is there without {data_dir / other}: no use as {split}")
+    return False
 
 
 def _by_stem(paths: Iterable[Path]) -> dict[str, Path]:

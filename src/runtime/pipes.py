@@ -48,6 +48,8 @@ def check_pipe(paths: Sequence[str], *, output: str | None, watch: bool, save: S
         raise ValueError(f"--output - is for one picture, --image-path is {path}")
     if output and save and len(set(save)) != 1:
         raise ValueError(f"--output - writes one kind, --save has {' '.join(save)}")
+    if output and sys.stdout is None or PIPE in paths and sys.stdin is None:
+        raise ValueError(f"{what} goes through {'stdout' if sys.stdout is None else 'stdin'}, which is closed")
     if output and sys.stdout.isatty():
         raise ValueError("--output - writes a picture to stdout, which is a terminal: add | or >")
     if PIPE in paths and sys.stdin.isatty():

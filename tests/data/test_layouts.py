@@ -186,3 +186,10 @@ def test_a_broken_background_is_named_before_training(discs, tmp_path):
 
 def test_headers_of_a_good_data_set_pass(discs):
     check_pairs(find_pairs(discs, "train"))
+
+
+def test_a_split_with_one_of_its_two_folders_is_not_passed_over(discs):
+    assert has_split(discs, "val") and not has_split(discs, "test")
+    shutil.rmtree(discs / "val" / "alpha")
+    with pytest.raises(ValueError, match=r"val/fg is there without .*val/alpha: no use as val"):
+        has_split(discs, "val")

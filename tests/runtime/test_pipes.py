@@ -112,3 +112,10 @@ def test_a_watched_folder_is_done_until_ctrl_c(noise, tiny_xml, tmp_path):
 def test_a_folder_that_would_see_its_own_results_is_refused(tmp_path):
     with pytest.raises(ValueError, match="would also see its own results"):
         pipes.watch_pictures(tmp_path, lambda job: "", None, output_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("stream", "paths", "output"), [("stdin", ["-"], None), ("stdout", ["a.png"], "-")])
+def test_a_pipe_that_is_closed_is_said(stream: str, paths: list[str], output: str | None, monkeypatch) -> None:
+    monkeypatch.setattr(sys, stream, None)
+    with pytest.raises(ValueError, match=f"goes through {stream}, which is closed"):
+        check_pipe(paths, output=output, watch=False, save=None, others=[])
