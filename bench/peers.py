@@ -106,11 +106,9 @@ class Selfie:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         np.save(self.file, image)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # no answer comes then
             self.process.stdin.write(f"{self.file}\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
         answer = self.process.stdout.readline()
         if not answer:
             raise ValueError(f"mediapipe-python {self.process.args[0]} does not run mediapipe 0.10.21")
@@ -119,7 +117,8 @@ class Selfie:
 
     def close(self) -> None:
         """End the process."""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it died before, and its picture said so
+            self.process.stdin.close()
         self.process.wait()
 
 

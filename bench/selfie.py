@@ -1,6 +1,6 @@
 """Run MediaPipe's selfie segmentation, for bench/latency.py and bench/peers.py, in an environment of its own:
 
-    python -m venv VENV && VENV/bin/pip install mediapipe==0.10.21
+    python -m venv VENV && VENV/bin/pip install mediapipe==0.10.21 tqdm
     VENV/bin/python bench/selfie.py data/img.jpg 2 cutout.png
 
 times it from JPEG to cut-out and prints one line of JSON. Later releases of mediapipe have no weights in the wheel.
@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
-
-from src.script import peak_memory
 
 
 def use_threads(threads: int) -> None:
@@ -55,6 +53,8 @@ def main(picture: str, threads: str, out: str) -> None:
     use_threads(int(threads))
     import cv2
     import numpy as np
+
+    from src.script import peak_memory
 
     whole, alone = [], []
     with selfie_segmentation() as network:

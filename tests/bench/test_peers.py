@@ -41,3 +41,13 @@ def test_the_table_names_what_was_left_out() -> None:
                       "milliseconds": {"ours": {"median": 2.0, "q1": 1.0, "q3": 3.0}}})
     assert "| ours | 2.0 (1.0-3.0) | 0.250000 | 0.250000 | 0.250 |" in table
     assert "N: people 3. Left out: ISNet (no --isnet)." in table
+
+
+def test_an_interpreter_without_mediapipe_is_named(tmp_path: Path) -> None:
+    import numpy as np
+    from peers import Selfie
+
+    selfie = Selfie(Path("/bin/false"), 1, tmp_path)
+    with pytest.raises(ValueError, match="/bin/false does not run mediapipe"):
+        selfie(np.zeros((4, 4, 3), np.uint8))
+    selfie.close()
