@@ -40,7 +40,7 @@ from src.deploy.latency import EXACT, quartiles
 from src.evaluation.evaluate import errors_of, matte_errors, summarise_sets
 from src.evaluation.predict import Predict
 from src.evaluation.report import format_error
-from src.evaluation.sheet import paste_line
+from src.evaluation.sheet import paste_line, tile
 from src.files import check_writable, write_atomically, write_json, write_text
 from src.media.compositing import to_uint8
 from src.media.picture_reader import read_image
@@ -167,8 +167,8 @@ def draw(networks: Mapping[str, Predict], pairs: Sequence[Pair], path: Path) -> 
     for place in places:
         image, alpha = read[place]
         captions = [pairs[place].image.name, "true alpha", *(f"{mse[name][place]:.4f} {name}" for name in shown)]
-        lines.append(paste_line([image, *(to_uint8(matte) for matte in (alpha, *(mattes[name][place] for name in shown)))],
-                                captions))
+        alphas = [tile(to_uint8(matte)) for matte in (alpha, *(mattes[name][place] for name in shown))]
+        lines.append(paste_line([tile(image), *alphas], captions))
     if lines:
         write_atomically(path, functools.partial(Image.fromarray(np.concatenate(lines)).save, format="PNG"))
 
