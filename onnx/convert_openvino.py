@@ -29,7 +29,7 @@ from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
 from src.deploy.quantise import calibration_pictures, quantise
 from src.files import check_output, check_replaceable, keep_inputs, temporary_folder, utf8_named
 from src.media.picture_decoder import add_max_pixels, limit_pixels
-from src.media.preprocess import normalise
+from src.media.preprocess import REF_SIZE, normalise
 from src.runtime.metadata import embedded_info
 from src.runtime.network import (
     check_constants,
@@ -40,6 +40,7 @@ from src.runtime.network import (
     last_line,
     shared_core,
 )
+from src.runtime.options import REF_SIZES
 from src.script import run_script
 
 if TYPE_CHECKING:
@@ -129,10 +130,12 @@ def said(precision: str) -> str:
 
 
 def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp16", embed: bool = False,
-                     calibration: Sequence[np.ndarray] = (), max_drop: float | None = None, cpu: str = "auto") -> Converted:
+                     calibration: Sequence[np.ndarray] = (), max_drop: float | None = None, cpu: str = "auto",
+                     ref_size: int = REF_SIZE) -> Converted:
     """Write `output_path` (.xml) and its .bin.
 
-    `precision` is one of `PRECISIONS`; `embed` puts the pre-processing into the IR (`embed_input`). INT8 needs
+    `precision` is one of `PRECISIONS`; `embed` puts the pre-processing into the IR (`embed_input`), and `ref_size` says what
+    the short side of a picture becomes for it unless a user says otherwise. INT8 needs
     `calibration`, pictures (H, W, 3) uint8; the mean difference of their mattes is kept under `max_drop` (`quantise`).
     Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network, for a difference from onnxruntime
     over what `compare` allows, for a `max_drop` that cannot be kept and a `cpu` that this is not; nothing is written then.
@@ -147,7 +150,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     if precision == "int8":
         network, difference, in_float = quantise(network, calibration, max_drop=max_drop, name=onnx_path)
     if embed:
-        network = embed_input(network, precision=precision, source=printable(onnx_path.name))
+        network = embed_input(network, precision=precision, source=printable(onnx_path.name), ref_size=ref_size)
     with temporary_folder(output_path) as folder:
         xml_path = folder / output_path.name
         import_openvino().save_model(network, str(xml_path), compress_to_fp16=precision == "fp16")
@@ -185,12 +188,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--embed", action=argparse.BooleanOptionalAction, default=True,
                         help="pre-processing inside the IR: pictures of bytes and of any size in (default), or floats")
     parser.add_argument("--calib-dir", type=Path, help="pictures that int8 takes its ranges from, at most 40 of them "
-                        "(default: the two of data/, cropped, mirrored, darker and brighter, 20 in all)")
+                        "(default: portraits of data/sample, cropped, mirrored, darker and brighter)")
     parser.add_argument("--max-drop", type=float, help="int8: return groups of layers to float until the mattes of the "
                         f"calibration pictures differ by at most this on the mean (default: {MAX_DROP})")
+    parser.add_argument("--ref-size", type=int, default=REF_SIZE, metavar="PIXELS", help="what the short side of a picture "
+                        "becomes for this network where nobody says otherwise (default: %(default)s)")
     add_max_pixels(parser)
     parser.add_argument("--cpu", choices=CHOICES, default="auto", help="pair narrow convolutions as suits it")
     args = parser.parse_args(argv)
+    if args.ref_size not in REF_SIZES or (args.ref_size != REF_SIZE and not args.embed):
+        parser.error(f"--ref-size is {args.ref_size}, allowed are multiples of {REF_SIZES.step} from {REF_SIZES[0]} to "
+                     f"{REF_SIZES[-1]}, and with --no-embed {REF_SIZE} alone")
     for name in ("calib_dir", "max_drop"):
         if args.precision != "int8" and getattr(args, name) is not None:
             parser.error(f"--{name.replace('_', '-')} is for --precision int8, not {args.precision}")
@@ -207,9 +215,9 @@ def main(argv: list[str] | None = None) -> int:
     limit_pixels(args.max_pixels)
     int8, cpu = args.precision == "int8", chosen(args.cpu)
     max_drop = None if not int8 else MAX_DROP if args.max_drop is None else args.max_drop
-    pictures = calibration_pictures(args.calib_dir) if int8 else ()
+    pictures = calibration_pictures(args.calib_dir, ref_size=args.ref_size) if int8 else ()
     done = convert_openvino(args.onnx_path, output_path, precision=args.precision, embed=args.embed, calibration=pictures,
-                            max_drop=max_drop, cpu=cpu)
+                            max_drop=max_drop, cpu=cpu, ref_size=args.ref_size)
     weights = output_path.with_suffix(".bin")
     print(f"{output_path}, {weights} ({weights.stat().st_size} bytes): {args.precision}, {said(args.precision)} "
           f"{done.difference:.2e}{', in float: ' + ', '.join(done.in_float) if done.in_float else ''}")
