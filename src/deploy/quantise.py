@@ -27,6 +27,9 @@ RANKED_PICTURES = 6
 ROUNDED_PICTURES = 10
 VERSIONS = 10
 MOST_IN_FLOAT = 2 / 3
+# What an IBNorm reads (layers.1 of a ConvIBNormReLU), and the last stage's statistics at half size: NNCF would quantise the
+# convolution's outputs there, and a pass of its own would make floats of them for the norm.
+NORMS = (r".*/layers\.1/.*", r".*/conv_f/(Mul|Add|ReduceL2|ReduceMean).*")
 QUANTISED = ("Convolution", "GroupConvolution", "MatMul")
 # `/model/hr_branch/conv_hr2x/conv_hr2x.0/layers/...` -> `hr_branch/conv_hr2x/conv_hr2x.0`, as the ONNX export names layers.
 MODULE = re.compile(r"(features\.\d+|(?:lr|hr|f)_branch/\w+(?:/\w+\.\d+)?)(?=/)")
@@ -137,7 +140,7 @@ def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str],
 
     nncf.set_log_level(40)
     data = nncf.Dataset(list(pictures), lambda picture: _batch(model, picture))
-    scope = nncf.IgnoredScope(patterns=[f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float], validate=False)
+    scope = nncf.IgnoredScope(patterns=[*NORMS, *(f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float)], validate=False)
     return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope,
                          advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=rough))
 
