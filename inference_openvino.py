@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     limit_pixels(args.max_pixels)
     check_writable(args.output_dir, "--output-dir")
-    network, backdrop = network_settings(args), parse_backdrop(args.background)
+    network, backdrop, hint = network_settings(args), parse_backdrop(args.background), args.hint or "latency"
     if args.show:
         check_window()
     pictures = PictureLook(args.save or (["cutout"] if args.output else STILL_KINDS), backdrop, args.foreground, args.format,
@@ -163,17 +163,17 @@ def main(argv: list[str] | None = None) -> int:
                  "--camera": args.camera is not None, "--mode": args.mode not in (None, "image")}
         check_pipe(args.image_path, output=args.output, watch=args.watch, save=args.save,
                    others=[option for option, there in given.items() if there])
-        source, matting = args.image_path[0], load(hint=args.hint or "latency")
+        source, matting = args.image_path[0], load(hint=hint)
         if args.watch:
-            return watch_pictures(Path(source), cut_out(matting, pictures), pictures, output_dir=args.output_dir,
-                                  skip_existing=args.skip_existing, kept=kept)
+            return watch_pictures(Path(source), cut_out(matting, pictures), pictures, kept=kept, output_dir=args.output_dir,
+                                  skip_existing=args.skip_existing)
         return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None,
                             kept=kept)
     camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []
     if camera is None:
-        inputs = find_inputs([Path(path) for path in args.image_path],
-                             also=frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)) \
-            if args.list is None else Inputs(read_list(args.list), alone=False)
+        also = frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)
+        inputs = find_inputs([Path(path) for path in args.image_path], also=also) if args.list is None \
+            else Inputs(read_list(args.list), alone=False)
         for path in inputs.files:
             (moving if is_video(path, args.mode) else still).append(path)
         kept += inputs.files
@@ -194,14 +194,13 @@ def main(argv: list[str] | None = None) -> int:
         return run_on_cluster(jobs, planned, work, address=args.ray, threads=threads)
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": kept}
     if camera is not None:
-        matting = load(hint=args.hint or "latency")
         with contextlib.closing(WebcamReader(camera)) as reader:
-            return infer_video(matting, reader, videos, output_dir=args.output_dir, window=args.show)
+            return infer_video(load(hint=hint), reader, videos, output_dir=args.output_dir, window=args.show)
     status = 0
     if still:
         several = not (inputs.alone or args.show)
         at_once = networks_at_once(len(still), args.threads) if several and args.hint is None else None
-        matting = load(hint=args.hint or "latency", at_once=at_once)
+        matting = load(hint=hint, at_once=at_once)
         status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures,
                               at_once=usable_cores() if several else 1, **output)
     if moving:

@@ -22,17 +22,17 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import numpy as np
 
 from src.command_line import Parser
-from src.console import messages_held, no_file, printable
+from src.console import messages_held, printable
 from src.deploy.embedded_input import embed_input
 from src.deploy.instruction_set import CHOICES, chosen, lanes
 from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
+from src.deploy.onnx_file import external_files, read_onnx
 from src.deploy.quantise import calibration_pictures, quantise
 from src.files import check_output, check_replaceable, keep_inputs, temporary_folder, utf8_named
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import REF_SIZE, normalise
 from src.runtime.metadata import embedded_info
 from src.runtime.network import (
-    check_constants,
     check_matte,
     check_types,
     fixed_size,
@@ -44,7 +44,7 @@ from src.runtime.options import REF_SIZES
 from src.script import run_script
 
 if TYPE_CHECKING:
-    from openvino import Model
+    pass
 
 FREE_SIZE = (256, 256)
 # Weights of 16 bit move single pixels at a border by up to 0.3 and the mean by under 0.01, so fp16 is held to the mean.
@@ -80,32 +80,6 @@ def compare(onnx_path: Path, xml_path: Path, size: tuple[int, int], *, precision
     found = network([picture[None] if embedded_info(model) else image])[network.output(0)]
     return (float(statistic(np.abs(found - expected))),
             max(tolerance, ROUNDINGS * float(statistic(np.abs(moved - expected)))))
-
-
-def read_onnx(onnx_path: Path) -> Model:
-    """Return the ONNX file as OpenVINO model. Raises `FileNotFoundError`, or `ValueError` naming the file."""
-    import onnx
-
-    if not onnx_path.is_file():
-        raise no_file("ONNX file", onnx_path)
-    openvino = import_openvino()
-    try:
-        with messages_held(), utf8_named(onnx_path) as named:
-            onnx.checker.check_model(str(named))
-            network = openvino.convert_model(str(named))
-    except Exception as error:  # protobuf, onnx and OpenVINO each have an exception of their own
-        raise ValueError(f"{onnx_path} is not an ONNX file that OpenVINO converts: {last_line(error)}") from None
-    check_constants(network, onnx_path)
-    return network
-
-
-def external_files(onnx_path: Path) -> list[Path]:
-    """List the files beside an ONNX file that hold weights of it."""
-    import onnx
-
-    tensors = onnx.load(str(onnx_path), load_external_data=False).graph.initializer
-    return [onnx_path.parent / entry.value for tensor in tensors for entry in tensor.external_data
-            if entry.key == "location"]
 
 
 def move_pair(xml_path: Path, output_path: Path) -> None:

@@ -27,8 +27,8 @@ RANKED_PICTURES = 6
 ROUNDED_PICTURES = 10
 VERSIONS = 10
 MOST_IN_FLOAT = 2 / 3
-# What an IBNorm reads (layers.1 of a ConvIBNormReLU), and the last stage's statistics at half size: NNCF would quantise the
-# convolution's outputs there, and a pass of its own would make floats of them for the norm.
+# What an IBNorm reads (layers.1 of a ConvIBNormReLU), and the last stage's statistics at half size: NNCF quantises the
+# convolution's outputs there, and a pass of its own makes floats of them for the norm. Which way is nearer differs.
 NORMS = (r".*/layers\.1/.*", r".*/conv_f/(Mul|Add|ReduceL2|ReduceMean).*")
 QUANTISED = ("Convolution", "GroupConvolution", "MatMul")
 # `/model/hr_branch/conv_hr2x/conv_hr2x.0/layers/...` -> `hr_branch/conv_hr2x/conv_hr2x.0`, as the ONNX export names layers.
@@ -99,7 +99,7 @@ def difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> f
 def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | None = None,
              name: object = "the network") -> Quantised:
     """Quantise `model`, a matting network of floats, to INT8, calibrated on `pictures` (H, W, 3) uint8, its weights by
-    `rounded_weights`.
+    `rounded_weights`; what norms read is INT8 or float, whichever brings the mattes nearer.
 
     With `max_drop`, groups of layers go back to float, those whose float helps the most first (1, 2, 4, ... of them), until
     the mattes of the pictures differ by at most that on the mean. Raises `ValueError` if two thirds are not enough, and
@@ -107,15 +107,18 @@ def quantise(model: Model, pictures: Sequence[np.ndarray], *, max_drop: float | 
     """
     expected = mattes(model, pictures, name)
     weights = rounded_weights(model, [_batch(model, picture) for picture in _spread(pictures, ROUNDED_PICTURES)])
-    found = _quantise(with_weights(model, weights), pictures, [])
-    mad = difference(mattes(found, pictures, f"{name} in INT8"), expected)
+    rounded, tried = with_weights(model, weights), []
+    for norms in ((), NORMS):
+        found = _quantise(rounded, pictures, [], norms)
+        tried.append((difference(mattes(found, pictures, f"{name} in INT8"), expected), norms, found))
+    mad, norms, found = min(tried, key=lambda way: way[0])
     if max_drop is None or mad <= max_drop:
         return Quantised(found, mad, [])
     groups = layer_groups(found)
     ranked, count = rank(found, model, groups, pictures, expected), 1
     while count <= MOST_IN_FLOAT * len(groups):
         kept = {layer: weight for layer, weight in weights.items() if group_of(layer) not in ranked[:count]}
-        found = _quantise(with_weights(model, kept), pictures, ranked[:count])
+        found = _quantise(with_weights(model, kept), pictures, ranked[:count], norms)
         mad = difference(mattes(found, pictures, f"{name} in INT8"), expected)
         if mad <= max_drop:
             return Quantised(found, mad, ranked[:count])
@@ -135,12 +138,14 @@ def quantise_roughly(model: Model, pictures: Sequence[np.ndarray]) -> Model:
     return _quantise(model, pictures, [], rough=True)
 
 
-def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str], *, rough: bool = False) -> Model:
+def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str], patterns: Sequence[str] = (), *,
+              rough: bool = False) -> Model:
     import nncf
 
     nncf.set_log_level(40)
     data = nncf.Dataset(list(pictures), lambda picture: _batch(model, picture))
-    scope = nncf.IgnoredScope(patterns=[*NORMS, *(f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float)], validate=False)
+    whole = [f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float]
+    scope = nncf.IgnoredScope(patterns=[*patterns, *whole], validate=False)
     return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope,
                          advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=rough))
 

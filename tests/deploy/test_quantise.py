@@ -63,11 +63,12 @@ def test_a_group_in_float_takes_none_with_it_whose_name_begins_alike(int8, float
 def test_max_drop_returns_the_groups_that_rank_first(int8, float_model, pictures, monkeypatch) -> None:
     groups = list(layer_groups(int8.model))
     monkeypatch.setattr(module, "rank", lambda *_: groups)
-    asked, answers = [], iter([0.5, 0.4, 0.1])
-    monkeypatch.setattr(module, "_quantise", lambda model, pictures, in_float: asked.append(in_float) or int8.model)
+    asked, answers = [], iter([0.5, 0.45, 0.4, 0.1])
+    monkeypatch.setattr(module, "_quantise", lambda model, pictures, *scope: asked.append(scope) or int8.model)
     monkeypatch.setattr(module, "difference", lambda *_: next(answers))
     assert quantise(float_model, pictures, max_drop=0.2).in_float == groups[:2]
-    assert asked == [[], groups[:1], groups[:2]]
+    # What norms read in float was nearer, so it stays so.
+    assert asked == [([], ()), *((some, module.NORMS) for some in ([], groups[:1], groups[:2]))]
 
 
 def test_a_max_drop_out_of_reach_says_what_was_reached(int8, float_model, pictures, monkeypatch) -> None:
