@@ -107,8 +107,10 @@ def draw(result: Mapping, path: Path) -> None:
         axis.errorbar(ms, mse, yerr=spread, marker="o", capsize=3, label=name)
         for size, x, y in zip(own, ms, mse, strict=True):
             axis.annotate(str(size), (x, y), textcoords="offset points", xytext=(6, 5), fontsize=FONT)
+    axis.margins(x=0.12)
     axis.set(xlabel=f"milliseconds a picture, {result['threads']} thread{'s' * (result['threads'] > 1)}",
-             ylabel="MSE, 95 % over pictures", ylim=(0, None), xlim=(0, None))
+             ylabel="MSE, 95 % over pictures")
+    axis.set(xlim=(0, None), ylim=(0, None))
     axis.grid(alpha=0.3)
     axis.legend(title="short side of the picture at each point", fontsize=FONT, title_fontsize=FONT)
     figure.tight_layout()
