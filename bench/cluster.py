@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import itertools
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,7 +33,7 @@ from src.data.portraits.generate import generate_portrait
 from src.files import check_writable, write_json
 from src.records import Real, Whole, read_json
 from src.runtime.cluster import import_ray
-from src.script import peak_memory, provenance, run_script
+from src.script import children_seconds, peak_memory, provenance, run_script
 
 COMMAND = [sys.executable, str(ROOT / "inference_openvino.py"), "--save", "alpha", "cutout", "--threads", "1"]
 PORT = 6394
@@ -66,12 +65,6 @@ def run(command: list[str], cores: int, log: Path) -> tuple[float, float]:
     if process.returncode:
         raise ValueError(f"{' '.join(command)} ended with {process.returncode}: {log.read_text()[-500:]}")
     return time.perf_counter() - start, peak
-
-
-def children_seconds() -> float:
-    """Return the processor seconds of all children that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def tree_seconds(process: int) -> float:

@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import io
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -44,7 +43,7 @@ from src.runtime.inputs import Inputs
 from src.runtime.matting import Matting
 from src.runtime.pictures import Job, run_pictures
 from src.runtime.pool import networks_at_once, usable_cores
-from src.script import provenance, run_script
+from src.script import children_seconds, provenance, run_script
 
 GRAIN = 2.0
 LINE = {"setting": dict, "turn": Whole(0), "way": str, "seconds": Real(0), "cpu_seconds": Real(0)}
@@ -86,15 +85,11 @@ def ours(paths: list[Path], model_path: Path | None, *, together: bool) -> Measu
 
 def command(script: Path, arguments: list[str]) -> Measured:
     """Measure a command. Raises `ValueError` with the end of what it said if it fails."""
-    def spent() -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return children.ru_utime + children.ru_stime
-
-    start = time.perf_counter(), spent()
+    start = time.perf_counter(), children_seconds()
     done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"{script} ended with {done.returncode}: {done.stderr[-500:]}")
-    return time.perf_counter() - start[0], spent() - start[1]
+    return time.perf_counter() - start[0], children_seconds() - start[1]
 
 
 def other(paths: list[Path], model_path: Path | None, checkout: Path) -> Measured:

@@ -38,7 +38,7 @@ from src.data.samples import Pair, find_pairs, read_pair
 from src.data.sources import Source, pairs_by_set
 from src.deploy.latency import EXACT, quartiles
 from src.evaluation.evaluate import errors_of, matte_errors, summarise_sets
-from src.evaluation.predict import Predict
+from src.evaluation.predict import Predict, openvino_predictor
 from src.evaluation.report import format_error
 from src.evaluation.sheet import paste_line, tile
 from src.files import check_writable, write_atomically, write_json, write_text
@@ -91,9 +91,8 @@ def isnet(onnx_path: Path, threads: int) -> Predict:
 
 
 def ours(path: Path, threads: int) -> Predict:
-    """Return a matting network by OpenVINO, its mattes enlarged as the protocol does."""
-    matting = Matting(path, threads=threads)
-    return lambda image: to_alpha(matting.finish(matting.start(image))[None, None], *image.shape[:2])
+    """Return a matting network by OpenVINO, on so many threads."""
+    return openvino_predictor(Matting(path, threads=threads))
 
 
 class Selfie:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from src.command_line import Parser
+from src.data.composition import file_key
 from src.data.sources import HALVES, Source, pairs_by_set
 from src.deploy.latency import measure_latency
 from src.evaluation.evaluate import errors_of, summarise_sets, with_uncertainty
@@ -30,10 +31,9 @@ SIZES = (320, 416, 512)
 FONT = 9
 
 
-def fingerprint(path: Path) -> str:
-    """Return what tells one version of an IR from another: its name, size and time of change."""
-    parts = [path, path.with_suffix(".bin")]
-    return " ".join(f"{part.name} {part.stat().st_size} {part.stat().st_mtime_ns}" for part in parts if part.is_file())
+def version_of(path: Path) -> str:
+    """Return what tells one version of an IR from another."""
+    return file_key(part for part in (path, path.with_suffix(".bin")) if part.is_file())
 
 
 def errors_at(path: Path, size: int, args: argparse.Namespace) -> dict:
@@ -53,11 +53,11 @@ def measure(args: argparse.Namespace, output: Path) -> dict:
     errors = known.get("errors", {}) if known.get("told") == told else {}
     for name, path in args.model.items():
         for size in args.sizes:
-            key = f"{name} {size} {fingerprint(path)}"
+            key = f"{name} {size} {version_of(path)}"
             if key not in errors:
                 errors[key] = errors_at(path, size, args)
                 write_json(output, {"told": told, "errors": errors})
-    points = {name: {size: errors[f"{name} {size} {fingerprint(path)}"] for size in args.sizes}
+    points = {name: {size: errors[f"{name} {size} {version_of(path)}"] for size in args.sizes}
               for name, path in args.model.items()}
     times = {size: measure_latency(args.model | ({"base": args.base} if args.base and size == args.sizes[-1] else {}),
                                    size=(size, size), threads=args.threads, repeats=args.repeats) for size in args.sizes}

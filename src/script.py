@@ -86,6 +86,14 @@ def peak_memory(process: int | str = "self") -> float:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
 
+def children_seconds() -> float:
+    """Return the processor seconds of all child processes that have ended; not on Windows."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def load_script(name: str) -> ModuleType:
     """Load a script of the folder `onnx/`, which cannot be imported by name: there the installed package comes first."""
     path = ROOT / "onnx" / f"{name}.py"

@@ -107,10 +107,14 @@ def start_loading(worker: int) -> None:
 
 def make_loader(dataset: Dataset, batches: Batches, *, workers: int = 0, pin: bool = False) -> DataLoader:
     """Build the loader of `dataset`, in the order of `batches`; its processes stay from epoch to epoch."""
+    return loader_of(dataset, workers=workers, pin=pin, batch_sampler=batches, persistent_workers=workers > 0)
+
+
+def loader_of(dataset: Dataset, *, workers: int, pin: bool, **order: object) -> DataLoader:
+    """Build a `DataLoader` whose processes begin by `start_loading`; `order` are its other options."""
     if workers:
         share_folder()
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
-                      worker_init_fn=start_loading)
+    return DataLoader(dataset, num_workers=workers, pin_memory=pin, worker_init_fn=start_loading, **order)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from src.checkpoint import load_model
 from src.media.preprocess import REF_SIZE, to_alpha, to_input
 from src.models.modnet import MODNet
 from src.runtime.network import check_matte
+
+if TYPE_CHECKING:
+    from src.runtime.matting import Matting
 
 # A picture (H, W, 3) uint8 RGB to its alpha (H, W) float32 in [0, 1].
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -45,8 +49,11 @@ def load_predictor(path: Path, prune_info: Path | None = None, *, device: str = 
         raise ValueError(f"{path} is an {kind} model, which takes no pruning JSON: leave --prune-info out")
     from src.runtime.matting import Matting
 
-    matting = Matting(path, ref_size=ref_size)
+    return openvino_predictor(Matting(path, ref_size=ref_size))
 
+
+def openvino_predictor(matting: Matting) -> Predict:
+    """Return what predicts alphas by OpenVINO as the protocol does."""
     def predict(image: np.ndarray) -> np.ndarray:
         # Not `Matting.alpha`, which enlarges a matte smoothly, where the protocol repeats pixels.
         return to_alpha(matting.finish(matting.start(image))[None, None], *image.shape[:2])

@@ -42,9 +42,7 @@ class _TrainedIBNorm(torch.autograd.Function):
                 eps: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Normalise features (N, C, H, W) with `weight` and `bias` (C // 2); return the result, mean and variance (N, C)."""
         split = len(weight)
-        mean, var = _moments(x)
-        square = _share(var + mean.square(), split)
-        mean = _share(mean, split)
+        mean, square = (_share(values, split) for values in _moments(x))
         var = (square - mean.square()).clamp_min(0)
         rest = weight.new_ones(x.shape[1] - split)
         inverse = (var + eps).rsqrt()
@@ -70,16 +68,15 @@ class _TrainedIBNorm(torch.autograd.Function):
 
 
 def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the mean and biased variance of each map of features (N, C, H, W), both (N, C), in float32 or finer."""
+    """Compute the mean of each map of features (N, C, H, W) and of its square, both (N, C), in float32 or finer."""
     exact = torch.promote_types(x.dtype, torch.float32)
     if x.device.type != "cpu":
-        mean, square = (value.mean((2, 3), dtype=exact) for value in (x, x * x))
-        return mean, square - mean.square()
+        return tuple(value.mean((2, 3), dtype=exact) for value in (x, x * x))
     # `mean` copies bfloat16 features as float32 first, and is slow in channels last: three to six times the time of this.
     unused = torch.ones(2, x.shape[1], dtype=exact)
     each = [torch.batch_norm_update_stats(image, *unused, 0.0) for image in x.split(1)]
     mean, var = (torch.stack(values) for values in zip(*each, strict=True))
-    return mean, var
+    return mean, var + mean.square()
 
 
 def _affine_gradients(dy: torch.Tensor, x: torch.Tensor, mean: torch.Tensor,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from src.media.video_reader import VideoReader
-from src.script import NetworkError
+from src.script import NetworkError, one_line
 
 UNEXPECTED_LENGTH = 1.05
 # Of an absolute path, but not of a URL.
@@ -62,7 +62,7 @@ def told(work: Callable[..., Any]) -> Callable[..., Any]:
 
 def said(error: Exception, values: tuple) -> gr.Error:
     """Make the message for a visitor; of paths, those of the handler's `values` and all others, only the names."""
-    text = " ".join(str(error).split()) or "not enough memory for this"
+    text = one_line(error) or "not enough memory for this"
     for path in values:
         if isinstance(path, str) and "/" in path:
             text = text.replace(path, Path(path).name)

@@ -22,6 +22,7 @@ from src.runtime.inputs import Inputs, result_folders
 from src.runtime.pipeline import keep_freed_memory, one_opencv_thread
 from src.runtime.places import exists
 from src.runtime.pool import side_by_side
+from src.script import one_line
 
 
 class Job(NamedTuple):
@@ -172,7 +173,7 @@ def done_or_said(work: Callable[[Job], str], job: Job) -> str:
     except (ValueError, OSError, MemoryError) as error:
         if is_full(error):
             raise
-        said = " ".join(str(error).split()) or "not enough memory"
+        said = one_line(error) or "not enough memory"
         raise ValueError(said if str(job.picture) in said else f"{job.picture}: {said}") from None
 
 

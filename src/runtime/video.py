@@ -20,9 +20,8 @@ from src.media.video_results import Item, Look, result_paths, writing
 from src.media.webcam import WebcamReader
 from src.runtime.inputs import result_folders
 from src.runtime.matting import Matting, Started
-from src.runtime.pictures import Job, check_jobs, in_milliseconds, written
+from src.runtime.pictures import Job, check_jobs, in_milliseconds, is_done, written
 from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory, one_opencv_thread
-from src.runtime.places import exists
 from src.runtime.temporal import one_frame_delay
 from src.script import provenance
 
@@ -54,7 +53,7 @@ def plan_videos(videos: Sequence[Path], look: Look, *, output_dir: Path, kept: S
 def videos_left(videos: Mapping[Path, Path], look: Look) -> dict[Path, Path]:
     """Return the videos, with the folder of their results, that lack one, and say which do not."""
     left = {video: folder for video, folder in videos.items()
-            if not all(map(exists, result_paths(video, folder, look).values()))}
+            if not is_done(Job(video, result_paths(video, folder, look)))}
     for video in (video for video in videos if video not in left):
         say(f"{video} left out: its results are there")
     return left

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from src.console import note, printable
-from src.data.batches import Batches, make_loader, share_folder, start_loading
+from src.data.batches import Batches, loader_of, make_loader
 from src.data.crops import Crops, open_backgrounds
 from src.data.layouts import Pair, check_pairs, repeats
 from src.data.samples import CACHE_DIR, MattingDataset
@@ -90,10 +90,7 @@ def load_training(dataset: MattingDataset | ShardDataset, batches: Batches, *, w
     """Build the loader of `dataset`; by one process, once for all, foreground colours are estimated and, with `workers`,
     pictures packed into one file."""
     if isinstance(dataset, ShardDataset):
-        if workers:
-            share_folder()
-        return DataLoader(dataset, batch_size=batches.batch_size, num_workers=workers, pin_memory=pin,
-                          worker_init_fn=start_loading)
+        return loader_of(dataset, workers=workers, pin=pin, batch_size=batches.batch_size)
     if rank() == 0:
         dataset.prepare(pack=workers > 0)
     wait_for_all()
