@@ -23,6 +23,7 @@ from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
 from src.script import run_script
+from tests.ray_process import two_workers  # noqa: F401 (a fixture)
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"

@@ -14,7 +14,7 @@ from src.data.sources import Source
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
 from src.results import check_run, origin
-from src.runtime.cluster import connect, import_ray
+from src.runtime.cluster import connected
 from src.script import one_line
 from src.training.loop import train
 from src.training.recipe import Recipe
@@ -57,7 +57,7 @@ class Training(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """Where trainings run side by side: a Ray cluster, see `src.runtime.cluster.connect`."""
+    """Where trainings run side by side: a Ray cluster, see `src.runtime.cluster.connected`."""
 
     address: str
     cores: int | None = None            # that each training takes; default: as many as there are for each of them
@@ -105,28 +105,26 @@ def do_all(steps: Steps, trainings: Sequence[Training], cluster: Cluster | None 
 
 
 def _side_by_side(steps: Steps, trainings: Sequence[Training], cluster: Cluster) -> Iterator[Training]:
-    began = not import_ray().is_initialized()
-    ray, running = connect(cluster.address), {}
-    cores = cluster.cores or max(1, int(ray.cluster_resources().get("CPU", 1)) // max(1, len(trainings)))
-    try:
-        # A task whose machine is lost is done again by Ray, from the last epoch on.
-        task = ray.remote(num_cpus=cores, num_gpus=int(trainings[0].device.startswith("cuda")))(do)
-        for training in trainings:
-            if due(steps, training):
-                running[task.remote(training.absolute(), cores)] = training
-            else:
+    running = {}
+    with connected(cluster.address) as ray:
+        cores = cluster.cores or max(1, int(ray.cluster_resources().get("CPU", 1)) // max(1, len(trainings)))
+        try:
+            # A task whose machine is lost is done again by Ray, from the last epoch on.
+            task = ray.remote(num_cpus=cores, num_gpus=int(trainings[0].device.startswith("cuda")))(do)
+            for training in trainings:
+                if due(steps, training):
+                    running[task.remote(training.absolute(), cores)] = training
+                else:
+                    yield training
+            while running:
+                ready = ray.wait(list(running))[0][0]
+                seconds = _result(ray, ready, running[ready])
+                training = running.pop(ready)
+                steps.end(training.name, {}, seconds)
                 yield training
-        while running:
-            ready = ray.wait(list(running))[0][0]
-            seconds = _result(ray, ready, running[ready])
-            training = running.pop(ready)
-            steps.end(training.name, {}, seconds)
-            yield training
-    finally:
-        for ref in running:
-            ray.cancel(ref, force=True)
-        if began:
-            ray.shutdown()
+        finally:
+            for ref in running:
+                ray.cancel(ref, force=True)
 
 
 def _result(ray: ModuleType, ref: object, training: Training) -> float:

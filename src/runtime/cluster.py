@@ -22,12 +22,15 @@ from src.files import check_writable, write_text
 from src.runtime.actor import Actor, Work
 from src.runtime.pictures import Job
 from src.runtime.places import check_place, is_url, local_results
+from src.runtime.pool import usable_cores
 from src.script import ROOT, one_line
 
 # Seconds in which a cluster must answer.
 PATIENCE = 10
 # Pictures that an actor is handed at a time: what is done again where a machine is lost.
 BLOCK = 8
+# Bytes for what travels between Ray's processes of this machine, lines of text; by itself it takes a third of the memory.
+STORE = 128 * 2 ** 20
 # How a client of HTTP/2, and so of gRPC, begins; a server answers with a frame of settings too (RFC 9113, section 3.4).
 HTTP2_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS
@@ -94,28 +97,41 @@ def silent_stderr() -> Iterator[None]:
             os.close(before)
 
 
-def connect(address: str) -> ModuleType:
-    """Join the cluster at `address` (`HOST:PORT`, `auto`), or with `""` start one on this machine; return Ray.
+def start_here(ray: ModuleType, cores: int) -> None:
+    """Start a cluster on `cores` cores of this machine, for as long as this process lives."""
+    ray.init("local", num_cpus=cores, object_store_memory=STORE, include_dashboard=False, log_to_driver=False,
+             logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
 
-    Does nothing where this process has one already. Raises `ValueError` if there is none.
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[ModuleType]:
+    """Join the cluster at `address` (`HOST:PORT`, `auto`), or with `""` start one here; give Ray, and leave at the end.
+
+    Stays in a cluster that this process has joined already. Raises `ValueError` if there is none.
     """
-    ray = import_ray()
-    if ray.is_initialized():
-        return ray
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        yield sys.modules["ray"]
+        return
     if address == "auto":
         check_known()
     elif address:
         check_address(address)
-    # Workers import this repository as this process does: from its folder here, else from a copy that travels.
-    where = {"env_vars": {"PYTHONPATH": str(ROOT)}} if address == "" else {"py_modules": [str(ROOT / "src")]}
+    ray = import_ray()
     try:
         with silent_stderr():
-            ray.init(address=address or "local", runtime_env=where, log_to_driver=False, logging_level=logging.ERROR,
-                     include_dashboard=False if address == "" else None)
+            if address == "":
+                start_here(ray, usable_cores())
+            else:
+                # The repository's code travels, since it may lie elsewhere or nowhere on the other machines.
+                ray.init(address=address, runtime_env={"py_modules": [str(ROOT / "src")]}, log_to_driver=False,
+                         logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ValueError(f"--ray {address or '(this machine)'}: no cluster: {one_line(error)[:200]}; one with a token wants "
                          "it in RAY_AUTH_TOKEN") from None
-    return ray
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 def rows_of(ray: ModuleType, items: Sequence[dict[str, str]], work: Work, *, threads: int,
@@ -146,31 +162,35 @@ def run_on_cluster(jobs: Sequence[Job], videos: Mapping[Path, Path], work: Work,
              for job in jobs] + [{"file": str(file), "folder": str(to), "results": ""} for file, to in videos.items()]
     if not items:
         return 0
-    began = not import_ray().is_initialized()
-    ray, failed, start = connect(address), [], time.perf_counter()
-    try:
-        with progress_bar(total=len(items), desc="files", unit="file") as bar:
-            for row in rows_of(ray, items, work, threads=threads):
-                if row["fatal"]:
-                    raise ValueError(row["fatal"])
-                if row["said"]:
-                    say(row["said"])
-                for line in filter(None, row["notes"].splitlines()):
-                    complain(f"note: {line}")
-                if row["failed"]:
-                    failed.append({"file": row["file"], "reason": row["failed"]})
-                    complain(f"error: {row['failed']}")
-                bar.set_postfix(failed=len(failed), refresh=False)
-                bar.update()
-    except ray.exceptions.RayError as error:
-        raise ValueError(f"--ray: {one_line(error)[:300]}") from None
-    finally:
-        if began:
-            ray.shutdown()
-    seconds = time.perf_counter() - start
+    failed = []
+    with connected(address) as ray:
+        start = time.perf_counter()
+        try:
+            with progress_bar(total=len(items), desc="files", unit="file") as bar:
+                for row in rows_of(ray, items, work, threads=threads):
+                    _tell(row)
+                    if row["failed"]:
+                        failed.append({"file": row["file"], "reason": row["failed"]})
+                    bar.set_postfix(failed=len(failed), refresh=False)
+                    bar.update()
+        except ray.exceptions.RayError as error:
+            raise ValueError(f"--ray: {one_line(error)[:300]}") from None
+        seconds = time.perf_counter() - start
     write_failed(failed, work.output_dir / "failed.jsonl")
     say(f"{len(items)} files in {seconds:.1f} s, {len(items) / seconds:.2f} a second, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def _tell(row: dict[str, str]) -> None:
+    """Print what an actor said of a file. Raises `ValueError` for what every other file would meet too."""
+    if row["fatal"]:
+        raise ValueError(row["fatal"])
+    if row["said"]:
+        say(row["said"])
+    for line in filter(None, row["notes"].splitlines()):
+        complain(f"note: {line}")
+    if row["failed"]:
+        complain(f"error: {row['failed']}")
 
 
 def write_failed(failed: Sequence[dict[str, str]], path: Path) -> None:
@@ -183,5 +203,3 @@ def write_failed(failed: Sequence[dict[str, str]], path: Path) -> None:
     elif failed:
         with local_results({"failed": path}) as results:
             write_text(results["failed"], text)
-
-

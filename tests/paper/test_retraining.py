@@ -49,17 +49,21 @@ def test_bars_are_drawn(tmp_path):
     assert (tmp_path / "bars.png").stat().st_size > 5000
 
 
-@pytest.fixture
-def one_network(tiny_ckpt, monkeypatch):
-    """Only one network, and it is the tiny one: what is tested is the training."""
-    def prune_networks(steps, ckpt_path, **_):
-        info = json.loads(tiny_ckpt.with_suffix(".json").read_text())
+def only_one_network(monkeypatch, ckpt_path):
+    """Let the table have one network alone, the tiny one: what is tested is the training."""
+    def prune_networks(steps, dense_path, **_):
+        info = json.loads(ckpt_path.with_suffix(".json").read_text())
         info["counts"] = {"before": {}, "after": {"params": 5, "macs_deploy": 7}}
-        tiny_ckpt.with_suffix(".json").write_text(json.dumps(info))
-        return {"tiny": tiny_ckpt}
+        ckpt_path.with_suffix(".json").write_text(json.dumps(info))
+        return {"tiny": ckpt_path}
 
     monkeypatch.setattr(subject, "prune_networks", prune_networks)
     monkeypatch.setattr("src.training.modes.scratch_epochs", lambda config, epochs: 2 * epochs)
+
+
+@pytest.fixture
+def one_network(tiny_ckpt, monkeypatch):
+    only_one_network(monkeypatch, tiny_ckpt)
     return tiny_ckpt
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -17,19 +17,11 @@ import pytest
 from inference_openvino import main
 from src.runtime import cluster
 from src.runtime.actor import Actor, Work
-from tests.conftest import write_video
+from tests import ray_process
+from tests.ray_process import needs_ray
 
 pytest.importorskip("openvino")
-ray = pytest.importorskip("ray", reason="requirements-cluster.txt is not installed")
-
-
-@pytest.fixture(scope="module")
-def two_workers():
-    cluster.import_ray()
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
-             runtime_env={"env_vars": {"PYTHONPATH": str(cluster.ROOT)}})
-    yield ray
-    ray.shutdown()
+SCRIPT = "inference_openvino"
 
 
 @pytest.fixture
@@ -58,13 +50,13 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
 
 
-def test_results_are_those_of_one_machine_byte_for_byte(two_workers, pictures, tiny_xml, tmp_path, capsys):
+@needs_ray
+def test_results_are_those_of_one_machine_byte_for_byte(two_workers, pictures, tiny_xml, tmp_path):
     options = ["--model-path", str(tiny_xml["free"]), "--image-path", f"{pictures}/a", f"{pictures}/b", "--threads", "1",
                "--background", "10,200,30"]
-    assert main([*options, "--output-dir", str(tmp_path / "one")]) == 1
-    one = capsys.readouterr()
-    assert main([*options, "--output-dir", str(tmp_path / "many"), "--ray"]) == 1
-    many = capsys.readouterr()
+    one = two_workers.main(SCRIPT, *options, "--output-dir", tmp_path / "one")
+    many = two_workers.main(SCRIPT, *options, "--output-dir", tmp_path / "many", "--ray")
+    assert (one.status, many.status) == (1, 1)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "many") != {}
     assert len(files_of(tmp_path / "many")) == 9 and "a/1_alpha.png" in files_of(tmp_path / "many")
     failed = [json.loads(line) for line in (tmp_path / "many/failed.jsonl").read_text().splitlines()]
@@ -75,31 +67,38 @@ def test_results_are_those_of_one_machine_byte_for_byte(two_workers, pictures, t
     assert many.err.splitlines() == one.err.splitlines()[:1]
 
 
-def test_a_second_run_does_the_rest_only(two_workers, pictures, tiny_xml, tmp_path, capsys):
+@needs_ray
+def test_a_second_run_does_the_rest_only(two_workers, pictures, tiny_xml, tmp_path):
     options = ["--model-path", str(tiny_xml["free"]), "--output-dir", str(tmp_path / "out"), "--ray", "--skip-existing"]
-    assert main([*options, "--image-path", f"{pictures}/b"]) == 0
-    capsys.readouterr()
+    assert two_workers.main(SCRIPT, *options, "--image-path", f"{pictures}/b").status == 0
     (pictures / "b" / "2.png").write_bytes((pictures / "a" / "2.png").read_bytes())
-    assert main([*options, "--image-path", f"{pictures}/b"]) == 0
-    assert "1 of 2 pictures left out" in (said := capsys.readouterr().out) and "b/2.png: " in said and "b/1.png" not in said
+    status, said, _ = two_workers.main(SCRIPT, *options, "--image-path", f"{pictures}/b")
+    assert status == 0 and "1 of 2 pictures left out" in said and "b/2.png: " in said and "b/1.png" not in said
 
 
-def test_a_second_run_leaves_out_videos_too(two_workers, tiny_xml, tmp_path, capsys):
+@needs_ray
+def test_a_second_run_leaves_out_videos_too(two_workers, tiny_xml, tmp_path):
     pytest.importorskip("av")
+    from tests.conftest import write_video
+
     frames = [np.full((48, 64, 3), level, np.uint8) for level in (40, 200, 90)]
     for name in "ab":
         write_video(tmp_path / f"{name}.mp4", frames)
     options = ["--model-path", str(tiny_xml["free"]), "--output-dir", str(tmp_path / "out"), "--save", "composite", "--ray",
                "--skip-existing"]
-    assert main([*options, "--image-path", str(tmp_path / "a.mp4")]) == 0
+    assert two_workers.main(SCRIPT, *options, "--image-path", tmp_path / "a.mp4").status == 0
     before = (tmp_path / "out/a_composite.mp4").read_bytes()
-    capsys.readouterr()
-    assert main([*options, "--image-path", str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")]) == 0
-    said = capsys.readouterr().out
-    assert "a.mp4 left out: its results are there" in said and "1 files in" in said
+    status, said, _ = two_workers.main(SCRIPT, *options, "--image-path", tmp_path / "a.mp4", tmp_path / "b.mp4")
+    assert status == 0 and "a.mp4 left out: its results are there" in said and "1 files in" in said
     assert (tmp_path / "out/a_composite.mp4").read_bytes() == before and (tmp_path / "out/b_composite.mp4").is_file()
 
 
+def rows_where_one_dies(items: list[dict[str, str]], work: Work) -> list[dict[str, str]]:
+    """What the cluster of this process gives for `items` if an actor is killed."""
+    return list(cluster.rows_of(cluster.import_ray(), items, work, threads=1, actor=DiesOnce))
+
+
+@needs_ray
 def test_a_killed_worker_loses_nothing(two_workers, pictures, tiny_xml, tmp_path):
     work = Work({"model_path": tiny_xml["free"], "threads": 1}, tmp_path / "out", 10**6,
                 {"background": "0,0,0", "save": ["alpha"]}, {"background": "0,0,0", "save": ["alpha"]})
@@ -107,7 +106,7 @@ def test_a_killed_worker_loses_nothing(two_workers, pictures, tiny_xml, tmp_path
     items = [{"file": str(pictures / name), "folder": "",
               "results": json.dumps({"alpha": str(tmp_path / "out" / f"{name.replace('/', '_')}")})}
              for name in ("a/1.png", "a/2.png", "b/1.png")]
-    rows = list(cluster.rows_of(two_workers, items, work, threads=1, actor=DiesOnce))
+    rows = two_workers.do(rows_where_one_dies, items, work)
     assert (tmp_path / "out" / "killed").exists()
     assert [Path(row["file"]) for row in rows] == [Path(item["file"]) for item in items]
     assert [row["failed"] + row["fatal"] for row in rows] == ["", "", ""]
@@ -115,37 +114,50 @@ def test_a_killed_worker_loses_nothing(two_workers, pictures, tiny_xml, tmp_path
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+@needs_ray
 def test_a_network_that_workers_cannot_load_ends_the_run_in_one_line(two_workers, pictures, tmp_path):
-    with pytest.raises(ValueError, match=f"no OpenVINO model at .*none.xml \\(on {socket.gethostname()}\\)"):
-        main(["--model-path", str(tmp_path / "none.xml"), "--image-path", f"{pictures}/b", "--output-dir",
-              str(tmp_path / "out"), "--ray"])
+    said = two_workers.main(SCRIPT, "--model-path", tmp_path / "none.xml", "--image-path", f"{pictures}/b", "--output-dir",
+                            tmp_path / "out", "--ray")
+    assert said.status == 2 and len(said.err.splitlines()) == 1
+    assert re.search(f"no OpenVINO model at .*none.xml \\(on {socket.gethostname()}\\)", said.err)
 
 
+@needs_ray
 def test_urls_go_in_and_out(two_workers, pictures, tiny_xml, tmp_path):
     (tmp_path / "list.txt").write_text(f"file://{pictures}/a/1.png\nfile://{pictures}/none.png\n")
-    assert main(["--model-path", str(tiny_xml["free"]), "--list", str(tmp_path / "list.txt"), "--save", "alpha", "--ray",
-                 "--output-dir", f"file://{tmp_path}/out"]) == 1
+    assert two_workers.main(SCRIPT, "--model-path", tiny_xml["free"], "--list", tmp_path / "list.txt", "--save", "alpha",
+                            "--ray", "--output-dir", f"file://{tmp_path}/out").status == 1
     assert cv2.imread(str(tmp_path / "out/1_alpha.png"), cv2.IMREAD_UNCHANGED).shape == (64, 80)
     assert json.loads((tmp_path / "out/failed.jsonl").read_text())["file"].endswith("none.png")
 
 
-def test_no_cluster_at_an_address_is_said_at_once(two_workers, pictures, monkeypatch, tmp_path):
-    own = ray.get_runtime_context().gcs_address
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+@needs_ray
+def test_the_cluster_itself_answers(two_workers):
+    assert cluster.check_address(two_workers.do(ray_process.address)) is None
+
+
+@pytest.fixture
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        free_port = port = free.getsockname()[1]
-    start = time.monotonic()
-    with pytest.raises(ValueError, match=f"--ray 127.0.0.1:{port}: no cluster there"):
-        main(["--image-path", f"{pictures}/b", "--output-dir", str(tmp_path / "out"), "--ray", f"127.0.0.1:{port}"])
-    assert time.monotonic() - start < cluster.PATIENCE
-    # A cluster answers: Ray's own server on this machine.
-    cluster.check_address(own)
+        return free.getsockname()[1]
+
+
+def test_no_cluster_at_an_address_is_one_line(pictures, free_port, tmp_path, capsys):
+    from tests.conftest import status_of
+
+    assert status_of(main, "--image-path", f"{pictures}/b", "--output-dir", tmp_path / "out", "--ray",
+                     f"127.0.0.1:{free_port}") == 2
+    assert capsys.readouterr().err == f"error: --ray 127.0.0.1:{free_port}: no cluster there (Connection refused)\n"
+
+
+def test_a_server_that_is_silent_or_no_ray_is_no_cluster(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(ValueError, match=f"{port}: no cluster there \\(timed out\\)"):
             cluster.check_address(f"127.0.0.1:{port}")
+    monkeypatch.undo()
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     thread = threading.Thread(target=server.handle_request)
     thread.start()
@@ -153,16 +165,23 @@ def test_no_cluster_at_an_address_is_said_at_once(two_workers, pictures, monkeyp
         cluster.check_address(f"127.0.0.1:{server.server_port}")
     thread.join()
     server.server_close()
-    # What `auto` would find is looked at too: Ray keeps the address of a cluster that is gone.
+
+
+def test_a_cluster_that_ray_remembers_and_is_gone_is_one_line(monkeypatch, free_port, tmp_path):
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port}")
-    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "):
-        cluster.connect("auto")
+    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "), \
+            cluster.connected("auto"):
+        pass
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{free_port}")
-    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "):
-        cluster.connect("auto")
-    for address in ("nonsense", "host:port", ":1", "h:99999"):
-        with pytest.raises(ValueError, match="is no address"):
-            cluster.check_address(address)
+    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "), \
+            cluster.connected("auto"):
+        pass
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:port", ":1", "h:99999"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(ValueError, match="is no address"):
+        cluster.check_address(address)
