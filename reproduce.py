@@ -10,7 +10,7 @@ input are skipped. The paper's third table, fine-tuned against trained from scra
 
     python reproduce.py --table retraining
 
-which trains 15 networks for each of `--seeds`, `--epoch` epochs long, and writes `result/reproduce/retraining.md`. With
+which trains 18 networks for each of `--seeds`, `--epoch` epochs long, and writes `result/reproduce/retraining.md`. With
 `--ray` the trainings of either run side by side, on the cores of this machine or of a Ray cluster.
 """
 from __future__ import annotations
@@ -23,9 +23,11 @@ from src.checkpoint import torch_device
 from src.command_line import Parser, told_by_flags
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
+from src.media.preprocess import REF_SIZE, STRIDE
 from src.paper.pipeline import reproduce
-from src.paper.retraining import retraining_table
+from src.paper.retraining import RULES, retraining_table
 from src.paper.trainings import Cluster
+from src.runtime.options import REF_SIZES
 from src.script import ROOT, run_script
 from src.training.recipe import Recipe
 
@@ -68,6 +70,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="of training: cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="of --table pipeline (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of --table retraining (default: %(default)s)")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES, help="of --table retraining: the ways to prune "
+                        "that it compares (default: all)")
+    parser.add_argument("--ref-size", type=int, metavar="N", help="of --table retraining: the size that a network sees "
+                        f"when it is judged, a multiple of {STRIDE} from {STRIDE} to {REF_SIZES[-1]} (default: {REF_SIZE})")
     parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="trainings side by side on the Ray cluster at "
                         "HOST:PORT, or auto; without an address on the cores of this machine (requirements-cluster.txt)")
     parser.add_argument("--ray-cores", type=int, metavar="N", help="cores of one training (default: as many as there are "
@@ -78,6 +84,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ("limit", "threads", "ray_cores"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are whole numbers from 1")
+    if args.ref_size is not None and args.ref_size not in range(STRIDE, REF_SIZES[-1] + 1, STRIDE):
+        parser.error(f"--ref-size is {args.ref_size}, allowed are multiples of {STRIDE} from {STRIDE} to {REF_SIZES[-1]}")
+    if args.table != "retraining" and (args.ref_size is not None or tuple(args.rules) != RULES):
+        parser.error("--ref-size and --rules go with --table retraining")
     if args.ray_cores is not None and args.ray is None:
         parser.error("--ray-cores goes with --ray")
     if min(args.seeds) < 0:
@@ -98,7 +108,8 @@ def main(argv: list[str] | None = None) -> int:
               "generated": generated, "workers": args.workers, "device": torch_device(args.device), "limit": args.limit,
               "cluster": None if args.ray is None else Cluster(args.ray, args.ray_cores)}
     if args.table == "retraining":
-        report = retraining_table(args.ckpt_path, data_dir, seeds=args.seeds, **common)
+        report = retraining_table(args.ckpt_path, data_dir, seeds=args.seeds, rules=args.rules,
+                                  ref_size=args.ref_size or REF_SIZE, **common)
     else:
         report = reproduce(args.ckpt_path, data_dir, threads=args.threads, **common)
     print(f"{report.read_text(encoding='utf-8')}\n{report}")

@@ -17,6 +17,7 @@ from src.evaluation.bootstrap import uncertainty
 from src.evaluation.metrics import METRICS
 from src.evaluation.predict import Predict, predict_alpha
 from src.evaluation.report import NO_ERRORS
+from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
 
 DEFAULT_METRICS = ("mse", "mad")
@@ -111,7 +112,8 @@ def evaluate(model: MODNet, data_dir: Path, split: str = "val", *, limit: int | 
     return evaluate_pairs(model, find_pairs(data_dir, split)[:limit], title=f"eval {split}", progress=progress)
 
 
-def evaluate_pairs(model: MODNet, pairs: Sequence[Pair], *, title: str = "eval", progress: bool = True) -> dict:
-    """Evaluate as `evaluate` does, on the given pairs."""
-    predictors = {"model": functools.partial(predict_alpha, model)}
+def evaluate_pairs(model: MODNet, pairs: Sequence[Pair], *, title: str = "eval", progress: bool = True,
+                   ref_size: int = REF_SIZE) -> dict:
+    """Evaluate as `evaluate` does, on the given pairs, the network at `ref_size` (`network_size`)."""
+    predictors = {"model": functools.partial(predict_alpha, model, ref_size=ref_size)}
     return errors_of(predictors, pairs, title=title, progress=progress)["model"]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from src.data.layouts import has_split
 from src.data.sources import as_sources
 from src.files import keep_inputs, write_atomically, write_json, write_text
+from src.media.preprocess import REF_SIZE
 from src.models.costs import macs
 from src.models.prune_info import from_prune_info, read_prune_info
 from src.paper.report import PAPER
@@ -22,42 +24,54 @@ from src.results import beside
 from src.script import provenance
 from src.training.recipe import MODES, Recipe
 
-FIRST = "rule paper, whole network"
-# How each network is pruned: from ratio, threshold and the multiply-accumulates of the `FIRST` as a budget.
+FIRST, LEFT = "rule paper, whole network", "rule paper, encoder left"
+# How each network is pruned: from ratio, threshold and, as a budget, the multiply-accumulates of rule `paper` where the same
+# is cut.
 NETWORKS: dict[str, Callable[[float, float, Budget], Choice]] = {
     FIRST: lambda ratio, threshold, budget: ByRatio(ratio, threshold),
     "rule tied, whole network": lambda ratio, threshold, budget: ByBudget(budget, "tied"),
     "search, whole network": lambda ratio, threshold, budget: BySearch(budget),
-    "rule paper, encoder left": lambda ratio, threshold, budget: ByRatio(ratio, threshold, "paper", "branches"),
-    "rule tied, encoder left": lambda ratio, threshold, budget: ByRatio(ratio, threshold, "tied", "branches")}
+    LEFT: lambda ratio, threshold, budget: ByRatio(ratio, threshold, "paper", "branches"),
+    "rule tied, encoder left": lambda ratio, threshold, budget: ByRatio(ratio, threshold, "tied", "branches"),
+    "search, encoder left": lambda ratio, threshold, budget: BySearch(budget, scope="branches")}
+RULES = ("paper", "tied", "search")
 # MSE on PPM-100: fine-tuned, from scratch.
 PAPER_ROWS = (("published, whole network", "0.018632", "0.016826"), ("published, encoder left", "0.018291", "0.015588"))
 TITLES = {"finetune": "fine-tuned", "scratch-e": "scratch-E", "scratch-b": "scratch-B"}
 
 
-def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: float) -> dict[str, Path]:
-    """Prune the `NETWORKS`; return their checkpoints by name."""
+def rule_of(name: str) -> str:
+    """Return which of `RULES` one of the `NETWORKS` is pruned by."""
+    return name.partition(",")[0].removeprefix("rule ")
+
+
+def prune_networks(steps: Steps, ckpt_path: Path, *, ratio: float, threshold: float,
+                   rules: Sequence[str] = RULES) -> dict[str, Path]:
+    """Prune the `NETWORKS`, those of rule `paper` always; return the checkpoints of the asked rules by name."""
     paths, budget = {}, Budget()
     for name, choice in NETWORKS.items():
+        if rule_of(name) not in {RULES[0], *rules}:
+            continue
         path = steps.folder / f"{name.replace(', ', '_').replace(' ', '_')}.ckpt"
         paths[name] = prune_step(steps, f"prune: {name}", ckpt_path, path, choice(ratio, threshold, budget))
-        if name == FIRST:
+        if name in (FIRST, LEFT):
             budget = Budget(macs=macs(from_prune_info(read_prune_info(path.with_suffix(".json")))))
-    return paths
+    return {name: path for name, path in paths.items() if rule_of(name) in rules}
 
 
 def plan_trainings(folder: Path, networks: Mapping[str, Path], data_dir: Path, recipe: Recipe, *, seeds: Sequence[int],
-                   workers: int, device: str, limit: int | None) -> dict[Training, tuple[str, str, int]]:
-    """Return the trainings of each network in each mode, with these and their seed; the seeds one after the other, so that
-    a run cut short has whole tables."""
+                   workers: int, device: str, limit: int | None,
+                   ref_size: int = REF_SIZE) -> dict[Training, tuple[str, str, int]]:
+    """Return the trainings of each network in each mode, with these and their seed; a seed after the other, so that a run
+    cut short has whole tables, and the long ones of scratch-B after all others."""
     data, plans = tuple(as_sources(data_dir)), {}
-    for seed in seeds:
-        for (name, pruned), mode in ((item, mode) for item in networks.items() for mode in MODES):
+    for modes, seed in itertools.product((MODES[:2], MODES[2:]), seeds):
+        for mode, (name, pruned) in itertools.product(modes, networks.items()):
             # Judged after the last epoch, not after the best: nothing is chosen by the pictures that judge.
             training = Training(f"train: {name}, {TITLES[mode]}, seed {seed}", pruned,
                                 folder / f"{pruned.stem}_{mode}_seed{seed}",
                                 dataclasses.replace(recipe, mode=mode, seed=seed), data, data, val_every=ONLY_LAST,
-                                val_limit=limit, workers=workers, device=device)
+                                val_limit=limit, val_ref_size=ref_size, workers=workers, device=device)
             plans[training] = name, mode, seed
     return plans
 
@@ -130,11 +144,12 @@ def table_text(report: Mapping) -> str:
     spread = " ± standard deviation" if len(report["seeds"]) > 1 else ""
     return "\n".join([
         "# Fine-tuned or trained from scratch", "",
-        f"Pruned from `{report['ckpt_path']}` with ratio {report['ratio']} and threshold {report['threshold']}; tied and "
-        "search, over the whole network, to the multiply-accumulates of rule paper. "
+        f"Pruned from `{report['ckpt_path']}` with ratio {report['ratio']} and threshold {report['threshold']}; search, and "
+        "tied over the whole network, to the multiply-accumulates of rule paper. "
         f"Trained {budget} at {recipe['input_size']} px, batch {recipe['batch_size']}, on {data}; scratch-E as long, "
         f"scratch-B as many epochs as cost what the dense network's would: {longer}. Errors after the last epoch on "
-        f"{lines[0]['n']} images of val, mean{spread} over seeds {', '.join(map(str, report['seeds']))}.{trained}", "",
+        f"{lines[0]['n']} images of val, the network at {report['ref_size']} px, mean{spread} over seeds "
+        f"{', '.join(map(str, report['seeds']))}.{trained}", "",
         *error_table(lines, "mse"), "", *error_table(lines, "mad"), "",
         f"The paper's ({PAPER}) are on PPM-100, and do not say how long from scratch is; compare within one table.", "",
         "![MSE of each network and mode](retraining.png)", "", f"Made with `{report['command']}`.", ""])
@@ -142,9 +157,10 @@ def table_text(report: Mapping) -> str:
 
 def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float, threshold: float,
                      recipe: Recipe, seeds: Sequence[int], generated: bool, workers: int = 0, device: str = "cpu",
-                     limit: int | None = None, cluster: Cluster | None = None) -> Path:
-    """Train what is not trained yet, on a cluster side by side, and write `retraining.md`, `.json` and `.png`, anew after
-    each run; return the path of the first.
+                     limit: int | None = None, cluster: Cluster | None = None, ref_size: int = REF_SIZE,
+                     rules: Sequence[str] = RULES) -> Path:
+    """Train what is not trained yet of the networks pruned by `rules`, on a cluster side by side, judge it at `ref_size`,
+    and write `retraining.md`, `.json` and `.png`, anew after each run; return the path of the first.
 
     Raises `ValueError` for a data set without a `val` split of its own, or as the steps do.
     """
@@ -153,11 +169,12 @@ def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio
     path, rows = output_dir / "retraining.md", {}
     keep_inputs([*beside(path), output_dir / Steps.FILE], beside(ckpt_path))
     steps = Steps(output_dir)
-    networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold)
+    networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold, rules=rules)
     setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
-               "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds),
+               "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds), "ref_size": ref_size,
                "planned": len(networks) * len(MODES) * len(seeds), **provenance()}
-    plans = plan_trainings(output_dir, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit)
+    plans = plan_trainings(output_dir, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit,
+                           ref_size=ref_size)
     for training in do_all(steps, list(plans), cluster):
         rows[training] = row_of(training, *plans[training])
         runs = [rows[planned] for planned in plans if planned in rows]

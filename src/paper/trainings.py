@@ -11,6 +11,7 @@ import torch
 
 from src.checkpoint import find_prune_info, load_model
 from src.data.sources import Source
+from src.media.preprocess import REF_SIZE
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
 from src.results import check_run, origin
@@ -34,6 +35,7 @@ class Training(NamedTuple):
     judged: tuple[Source, ...]          # the data sets whose `val` chooses the best epoch
     val_every: int = 1
     val_limit: int | None = None
+    val_ref_size: int = REF_SIZE
     workers: int = 0
     device: str = "cpu"
 
@@ -68,7 +70,7 @@ def due(steps: Steps, training: Training) -> bool:
     that are not of this pipeline."""
     own = steps.knows(training.name)
     if not steps.begin(training.name, inputs=[training.pruned, training.data, training.recipe, training.val_limit,
-                                              training.judged], outputs=[training.best]):
+                                              training.val_ref_size, training.judged], outputs=[training.best]):
         return False
     check_run(training.stem, inputs=[training.pruned], overwrite=own)
     if not steps.was_started(training.name):
@@ -86,7 +88,7 @@ def do(training: Training, threads: int | None = None) -> float:
     info = find_prune_info(training.pruned, None) or to_prune_info(model.config)
     train(model, info | {"origin": origin([training.pruned])}, list(training.data), training.recipe, stem=training.stem,
           workers=training.workers, save_step=ONLY_LAST, resume=training.state.is_file(), val_every=training.val_every,
-          val_limit=training.val_limit, val_dir=list(training.judged))
+          val_limit=training.val_limit, val_ref_size=training.val_ref_size, val_dir=list(training.judged))
     return time.perf_counter() - start
 
 

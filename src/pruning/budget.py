@@ -55,13 +55,14 @@ def check_budget(budget: Budget) -> None:
             check_over_zero(f"target-{name}", bound)
 
 
-def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8,
-                  round_branches_to: int | None = None) -> MODNetConfig:
-    """Find the widths within the budget that lose the least (`Search`), at most 2 % under it; every residual stays.
+def search_budget(dense: MODNetConfig, budget: Budget, *, round_to: int = 8, round_branches_to: int | None = None,
+                  scope: str = "whole") -> MODNetConfig:
+    """Find the widths within the budget that lose the least (`Search`), at most 2 % under it; every residual stays, and so
+    does what `scope` leaves as it is.
 
     Raises `ValueError` for a budget over the dense network or under the smallest one.
     """
-    search = Search(dense, round_to=round_to, round_branches_to=round_branches_to)
+    search = Search(dense, round_to=round_to, round_branches_to=round_branches_to, scope=scope)
     if budget.share(dense) < 1:
         raise ValueError(f"the budget ({_say(budget)}) cannot be: the dense network has {_costs(dense)}")
     while costs := budget.exceeded(search.config()):

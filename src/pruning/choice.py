@@ -101,11 +101,12 @@ class BySearch:
     budget: Budget
     round_to: int = 8
     round_branches_to: int | None = None
+    scope: str = "whole"
     rule: ClassVar[str] = "tied"
-    scope: ClassVar[str] = "whole"
 
     def __post_init__(self) -> None:
         check_budget(self.budget)
+        check_scope(self.scope)
         check_round_to(self.round_to)
         if self.round_branches_to is not None:
             check_round_to(self.round_branches_to, name="round-branches-to")
@@ -117,7 +118,8 @@ class BySearch:
 
     def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
         """Choose as `search_budget` does; `sizes` have no say. Raises `ValueError` for a budget that cannot be met."""
-        config = search_budget(dense, self.budget, round_to=self.round_to, round_branches_to=self.round_branches_to)
+        config = search_budget(dense, self.budget, round_to=self.round_to, round_branches_to=self.round_branches_to,
+                               scope=self.scope)
         return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self, budget=self.budget._asdict(), search=True))
 
 

@@ -49,8 +49,8 @@ def make_choice(args: argparse.Namespace) -> Choice:
     check_over_zero("threads", args.threads)
     if timed and counted:
         raise ValueError("--target-latency goes without --target-params and --target-macs")
-    if (timed or counted) and args.scope != "whole":
-        raise ValueError("a target is met over the whole network: leave --scope out")
+    if (timed or counted) and args.scope != "whole" and not args.search:
+        raise ValueError("a target is met over the whole network: leave --scope out, or search for it with --search")
     if args.search and not (timed or counted):
         raise ValueError("--search needs --target-params or --target-macs")
     if args.round_branches_to is not None and not (timed or args.search):
@@ -63,7 +63,7 @@ def make_choice(args: argparse.Namespace) -> Choice:
         return ByLatency(args.target_latency, args.threads, args.precision, args.round_to, args.calib_dir,
                          args.round_branches_to)
     if args.search:
-        return BySearch(budget, args.round_to, args.round_branches_to)
+        return BySearch(budget, args.round_to, args.round_branches_to, args.scope)
     if counted:
         return ByBudget(budget, args.rule or "paper", args.round_to)
     return ByRatio(args.ratio, args.threshold, args.rule or "paper", args.scope, args.round_to)

@@ -117,13 +117,18 @@ def widths_of(filters: Scores, dense: MODNetConfig, ratio: float, threshold: flo
     return tied_widths(filters, dense, ratio, threshold, round_to=round_to)
 
 
+def fixed_groups(dense: MODNetConfig, scope: str) -> set[str]:
+    """Return the channel groups that a scope leaves as they are: of the encoder and its SE block for `branches`, all but
+    those for `backbone`."""
+    encoder = {group for group in dense.groups() if group not in BRANCH_GROUPS or group in ("enc32x", "se")}
+    return {"whole": set(), "branches": encoder, "backbone": set(dense.groups()) - encoder}[scope]
+
+
 def limit_scope(dense: MODNetConfig, pruned: MODNetConfig, scope: str) -> MODNetConfig:
-    """Put back the dense widths outside `scope`: the encoder and its SE block stay for `branches`, all but them for
-    `backbone`."""
+    """Put back the dense widths outside `scope` (`fixed_groups`)."""
     if scope == "whole":
         return pruned
-    encoder = {group for group in dense.groups() if group not in BRANCH_GROUPS or group in ("enc32x", "se")}
-    fixed = encoder if scope == "branches" else set(dense.groups()) - encoder
+    fixed = fixed_groups(dense, scope)
     source = dense if scope == "branches" else pruned
     # Built in one go: a width taken over alone could break a residual that the flags still state.
     flags = {"residual": [block.residual for block in source.blocks], "expand": [block.expand for block in source.blocks]}

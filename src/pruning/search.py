@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from src.models.channels import DEPTHWISE, Wire, tied_group, wires
 from src.models.config import BRANCH_GROUPS, MODNetConfig, is_ibn
 from src.models.costs import LinearCost, wire_key
-from src.pruning.rules import check_round_to
+from src.pruning.rules import check_round_to, check_scope, fixed_groups
 
 # What is lost in the encoder counts so often: it learned from ImageNet what a thousand portraits do not teach again. With 1
 # the retrained MSE of bench/pruning.py was 0.077 at 2.5 GMACs, with 4 it is 0.036; from 5.5 GMACs on both are the same.
@@ -26,18 +26,21 @@ class Search:
     product of their shares; losses in the encoder weigh `ENCODER_WEIGHT`. Scores have no say in it, they choose the channels
     afterwards: the sum of L1 that is left would cut the trunk of the encoder first, where few channels hold most of it and
     every block reads them all.
-    Widths are multiples of `round_to`, those of the branches of `round_branches_to` if it is given. Raises `ValueError`
-    for either out of range.
+    Widths are multiples of `round_to`, those of the branches of `round_branches_to` if it is given; what `scope` leaves as
+    it is keeps its width. Raises `ValueError` for either number out of range or no scope.
     """
 
-    def __init__(self, dense: MODNetConfig, *, round_to: int = 8, round_branches_to: int | None = None) -> None:
+    def __init__(self, dense: MODNetConfig, *, round_to: int = 8, round_branches_to: int | None = None,
+                 scope: str = "whole") -> None:
         self.dense, self.round_to, self.round_branches_to = dense, round_to, round_branches_to or round_to
         for step in (self.round_to, self.round_branches_to):
             check_round_to(step)
+        check_scope(scope)
         self.leader = {group: tied_group(dense, group) for group in dense.groups()}
         self.widths = {leader: dense.width(leader) for leader in self.leader.values()}
         self.least = {leader: min(dense.width(leader), max(self.step_of(leader), 2 if is_ibn(leader) else 1))
                       for leader in self.widths}
+        self.least |= {self.leader[group]: dense.width(group) for group in fixed_groups(dense, scope)}
         self.touching: dict[str, list[Wire]] = {leader: [] for leader in self.widths}
         for wire in wires(dense):
             for leader in {self.leader[group] for group in (wire.writes, *wire.reads) if group in self.leader}:

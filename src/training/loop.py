@@ -16,6 +16,7 @@ from src.data.batches import Batches, ended_with
 from src.data.samples import CACHE_DIR
 from src.data.shards import ShardDataset
 from src.data.sources import Shards, Sources, as_sources, pairs_by_set, with_split
+from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
 from src.results import source_of
 from src.script import NetworkError
@@ -34,9 +35,10 @@ SCORES = ("val_mse", "val_semantic")
 
 def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe, *, stem: Path, workers: int = 0,
           save_step: int = 1, resume: bool = False, cache_dir: Path = CACHE_DIR, val_dir: Sources | None = None,
-          val_half: str | None = None, val_every: int = 1, val_limit: int | None = None, tensorboard: bool = False) -> Path:
+          val_half: str | None = None, val_every: int = 1, val_limit: int | None = None, val_ref_size: int = REF_SIZE,
+          tensorboard: bool = False) -> Path:
     """Train `model` in place (but see `recipe.mode`) on `data_dir`; files are named after `stem`, folder and name without
-    suffix, and written by the first process alone.
+    suffix, and written by the first process alone. The network is judged at `val_ref_size` (`network_size`).
 
     Returns the checkpoint to use: the best on `val` of `val_dir`, or of those data sets that have one, by one half of it if
     asked; without any the last.
@@ -76,7 +78,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
             if judged and (last or (epoch + 1) % val_every == 0):
                 try:
                     row |= validate(state.result, judged, semantic_training=recipe.semantic_training, limit=val_limit,
-                                    half=val_half)
+                                    half=val_half, ref_size=val_ref_size)
                 except NetworkError as error:
                     raise ValueError(f"after epoch {epoch} {error}; the last good checkpoint is untouched; try a smaller "
                                      "learning rate") from None

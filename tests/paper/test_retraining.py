@@ -1,4 +1,5 @@
 """The paper's third table: its arithmetic, its networks, and a run that is cut short."""
+import itertools
 import json
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_modes_get_their_epochs_and_nothing_is_trained_twice(one_network, discs,
     path = make(one_network, discs, tmp_path / "r", limit=1)
     report = json.loads(path.with_suffix(".json").read_text())
     assert [(r["mode"], r["seed"], r["epochs"]) for r in report["runs"]] == [
-        (mode, seed, 2 if mode == "scratch-b" else 1) for seed in (0, 1) for mode in MODES]
+        *((mode, seed, 1) for seed in (0, 1) for mode in MODES[:2]), *(("scratch-b", seed, 2) for seed in (0, 1))]
     assert len({r["mse"] for r in report["runs"]}) == 6 and all(r["n"] == 1 for r in report["runs"])
     assert "Trained 1 epoch of 1 steps at 64 px" in path.read_text()
     assert f"{report['summary'][0]['mse']:.4f} ± " in path.read_text() and path.with_suffix(".png").is_file()
@@ -91,21 +92,21 @@ def test_an_interrupted_table_goes_on_in_the_run_that_was_stopped(one_network, d
     whole = json.loads(make(one_network, discs, tmp_path / "whole").with_suffix(".json").read_text())
     real, calls = loop.train_epoch, []
 
-    def stop_in_the_fourth(*args, **kwargs):
+    def stop_in_the_sixth(*args, **kwargs):
         calls.append(kwargs["title"])
-        if len(calls) == 4:    # the second epoch of scratch-b
+        if len(calls) == 6:    # the second epoch of scratch-b
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(loop, "train_epoch", stop_in_the_fourth)
+    monkeypatch.setattr(loop, "train_epoch", stop_in_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         make(one_network, discs, tmp_path / "cut")
     assert calls[-1] == "epoch 1/1"
     said = (tmp_path / "cut" / "retraining.md").read_text()
-    assert "**2 of 6 runs.**" in said and said.count(" - |") == 2
+    assert "**4 of 6 runs.**" in said and said.count(" - |") == 2
     assert "runs.**" not in (tmp_path / "whole" / "retraining.md").read_text()
     cut = json.loads(make(one_network, discs, tmp_path / "cut").with_suffix(".json").read_text())
-    assert len(calls) == 4 + 1 + 4 and cut["runs"] == whole["runs"]
+    assert len(calls) == 6 + 1 + 2 and cut["runs"] == whole["runs"]
 
 
 def test_networks_of_the_table_are_what_they_say(monkeypatch):
@@ -113,14 +114,21 @@ def test_networks_of_the_table_are_what_they_say(monkeypatch):
     monkeypatch.setattr(subject, "prune_step", lambda steps, name, ckpt, path, how: asked.setdefault(name, how) and path)
     monkeypatch.setattr(subject, "read_prune_info", lambda path: path)
     monkeypatch.setattr(subject, "from_prune_info", lambda info: tiny_config())
-    monkeypatch.setattr(subject, "macs", lambda config: 123)
+    counts = itertools.cycle((123, 124))
+    monkeypatch.setattr(subject, "macs", lambda config: next(counts))
     paths = subject.prune_networks(Steps(Path("nowhere")), Path("a.ckpt"), ratio=0.25, threshold=0.3)
-    assert list(paths) == list(NETWORKS) and len(set(paths.values())) == 5
+    assert list(paths) == list(NETWORKS) and len(set(paths.values())) == 6
     hows = list(asked.values())
     assert [(how.rule, how.scope) for how in hows] == [("paper", "whole"), ("tied", "whole"), ("tied", "whole"),
-                                                             ("paper", "branches"), ("tied", "branches")]
-    assert [how.budget.macs for how in hows[1:3]] == [123, 123] and isinstance(hows[2], BySearch)
-    assert all((how.ratio, how.threshold) == (0.25, 0.3) for how in (hows[0], *hows[3:]))
+                                                       ("paper", "branches"), ("tied", "branches"), ("tied", "branches")]
+    assert [hows[place].budget.macs for place in (1, 2, 5)] == [123, 123, 124]
+    assert isinstance(hows[2], BySearch) and isinstance(hows[5], BySearch)
+    assert all((how.ratio, how.threshold) == (0.25, 0.3) for how in (hows[0], *hows[3:5]))
+    asked.clear()
+    paths = subject.prune_networks(Steps(Path("nowhere")), Path("a.ckpt"), ratio=0.25, threshold=0.3, rules=["search"])
+    assert list(paths) == ["search, whole network", "search, encoder left"]
+    assert list(asked) == ["prune: rule paper, whole network", "prune: search, whole network",
+                           "prune: rule paper, encoder left", "prune: search, encoder left"]
 
 
 def test_bad_input_costs_one_line(tmp_path, monkeypatch, capsys):
@@ -131,4 +139,7 @@ def test_bad_input_costs_one_line(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "data has no val/fg" in said and len(said.splitlines()) == 1
     assert not (tmp_path / "result").exists()
+    assert status_of(reproduce.main, "--ref-size", "256") == 2 and "with --table retraining" in capsys.readouterr().err
+    assert status_of(reproduce.main, "--table", "retraining", "--ref-size", "100") == 2
+    assert "--ref-size is 100, allowed are multiples of 32" in capsys.readouterr().err
     assert status_of(reproduce.main, "--table", "third") == 2 and "'third' (choose from" in capsys.readouterr().err

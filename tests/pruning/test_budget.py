@@ -64,6 +64,15 @@ def test_a_search_meets_the_budget_and_keeps_the_topology(budget):
     assert [(b.residual, b.expand) for b in config.blocks] == [(b.residual, b.expand) for b in dense.blocks]
 
 
+def test_a_search_of_the_branches_leaves_the_encoder():
+    dense = MODNetConfig()
+    config = search_budget(dense, Budget(macs=5.5e9), scope="branches")
+    assert 0.98 * 5.5e9 <= macs(config) <= 5.5e9 and config.blocks == dense.blocks
+    assert config.width("se") == dense.width("se") and config.width("hr.2x.a") < dense.width("hr.2x.a")
+    with pytest.raises(ValueError, match="the smallest in steps of 8 channels"):
+        search_budget(dense, Budget(macs=1.5e9), scope="branches")
+
+
 def test_a_search_spends_alike_on_layers_that_it_cuts():
     """Where the weighted -log of the shares is least for a sum of costs, the product of width and marginal cost over the
     weight is the same for all."""

@@ -35,8 +35,7 @@ def test_one_half_of_val_chooses(tiny_model, discs):
         validate(tiny_model, discs, semantic_training=False, limit=None, half="report")
 
 
-def test_semantics_are_compared_with_the_shrunk_matte(tiny_model, discs, monkeypatch):
-    monkeypatch.setattr("src.training.validate.to_input", lambda image: to_input(image, 64))
+def test_semantics_are_compared_with_the_shrunk_matte(tiny_model, discs):
     errors = []
     for pair in find_pairs(discs, "val"):
         image, alpha = read_pair(pair)
@@ -44,5 +43,5 @@ def test_semantics_are_compared_with_the_shrunk_matte(tiny_model, discs, monkeyp
         true = torch.nn.functional.interpolate(torch.from_numpy(alpha)[None, None], x.shape[2:], mode="area")
         with torch.no_grad():
             errors.append((tiny_model(x)[0] - semantic_target(true)).square().mean().item())
-    said = validate(tiny_model, discs, semantic_training=True, limit=None)
+    said = validate(tiny_model, discs, semantic_training=True, limit=None, ref_size=64)
     assert said["val_n"] == 2 and said["val_semantic"] == pytest.approx(sum(errors) / 2, rel=1e-4)
