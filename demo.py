@@ -26,7 +26,8 @@ from src.script import ROOT, run_script
 # Before gradio is imported: no statistics, no look-ups.
 os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
 
-EXAMPLES = [str(path) for path in (ROOT / "data" / "img.jpg", ROOT / "data" / "img2.jpg") if path.is_file()]
+SHOWN = ("img.jpg", "img2.jpg", *(f"sample/val/fg/portrait_{number:02}.webp" for number in (52, 57, 59)))
+EXAMPLES = [str(path) for path in (ROOT / "data" / name for name in SHOWN) if path.is_file()]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

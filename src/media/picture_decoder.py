@@ -57,6 +57,15 @@ class Decoded(NamedTuple):
     turn: int                           # orientation as in EXIF, 1 ... 8
 
 
+class TooManyPixelsError(ValueError):
+    """A picture has more pixels than `limit_pixels` allows; `claim` is what it claims."""
+
+    def __init__(self, path: Path, claim: str) -> None:
+        super().__init__(f"{path} is not a picture that can be read: {claim} is over the {Image.MAX_IMAGE_PIXELS} that are "
+                         "allowed: a higher --max-pixels takes it, with some 25 bytes of memory a pixel")
+        self.path, self.claim = path, claim
+
+
 def _open(path: Path, data: bytes | None) -> Decoded:
     # By name, Pillow would map an uncompressed TIFF into memory, and of a turned one take the sides for each other.
     with (path.open("rb") if data is None else io.BytesIO(data) as stream,
@@ -95,11 +104,11 @@ def decode(path: Path, data: bytes | None = None) -> Decoded:
         if path.suffix.lower() in HEIF_SUFFIXES and not reads_heif():
             why = HEIF_NEEDS
         elif isinstance(error, UnidentifiedImageError):
-            why = "its bytes are of no format that is known here"
+            empty = not (path.stat().st_size if data is None else len(data))
+            why = "the file is empty" if empty else "its bytes are of no format that is known here"
         elif isinstance(error, Image.DecompressionBombError):
             # Pillow's own sentence names twice the limit.
-            why = (f"{str(error).partition(' exceeds')[0]} is over the {Image.MAX_IMAGE_PIXELS} that are allowed: a higher "
-                   "--max-pixels takes it, with some 25 bytes of memory a pixel")
+            raise TooManyPixelsError(path, str(error).partition(" exceeds")[0]) from None
         raise ValueError(f"{path} is not a picture that can be read: {why}") from None
     mode = decoded.picture.mode
     # 32-bit whole numbers are 16-bit ones in PGM alone.

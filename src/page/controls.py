@@ -3,22 +3,25 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
 
 from src.media.backdrop import Backdrop, parse_backdrop
+from src.page.looks import FIRST
+from src.page.offer import SIZES
 
 TRANSPARENT, COLOUR, PICTURE, BLUR = "transparent", "colour", "picture", "blur"
-FOREGROUNDS = [("fast", "fast"), *([("multi-level (slower)", "ml")] if importlib.util.find_spec("pymatting") else []),
-               ("as in the picture", "none")]
+FOREGROUNDS = [("Fast", "fast"), *([("Multi-level (slower)", "ml")] if importlib.util.find_spec("pymatting") else []),
+               ("As in the picture", "none")]
 HEX = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
 def photograph(label: str, *, height: int | None = 380, key: str | None = None) -> gr.Image:
     """Add an area to drop a picture on; its file reaches the handler as it is, for our own reader: profile, alpha."""
     area = gr.Image(label=label, sources=["upload", "clipboard"], height=height, buttons=["fullscreen"], elem_id=key,
-                    type="filepath", placeholder="Drop a photograph here, or click")
+                    type="filepath", elem_classes=FIRST if key else [], placeholder="Drop a photograph here, or click")
     # Gradio's would decode it. (A subclass would have Gradio write a stub file beside this one.)
     area.preprocess = lambda payload: payload.path if payload else None
     return area
@@ -45,11 +48,24 @@ def backdrop_of(kind: str, colour: str, picture: str | None) -> Backdrop:
     return parse_backdrop(colour_of(colour) if kind == COLOUR else "255,255,255")
 
 
+def titled(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return choices as Gradio takes them, a word with a capital for each value."""
+    return [(name.capitalize(), name) for name in names]
+
+
+def network_choice(networks: Iterable[str], label: str = "Network") -> tuple[gr.Radio, gr.Dropdown]:
+    """Add the choice of a network and of the size that it sees."""
+    names = list(networks)
+    return (gr.Radio(titled(names), value=names[0], label=label),
+            gr.Dropdown([(f"{size} pixels", size) for size in SIZES], value=512, label="Short side that the network sees",
+                        info="Less is faster, more keeps finer hair"))
+
+
 class Background:
     """Choice of what stands behind the person; `inputs` are what `backdrop_of` takes."""
 
     def __init__(self, kinds: tuple[str, ...], value: str) -> None:
-        self.kind = gr.Radio(list(kinds), value=value, label="Background")
+        self.kind = gr.Radio(titled(kinds), value=value, label="Background")
         self.colour = gr.ColorPicker("#3d7a5f", label="Background colour", visible=value == COLOUR)
         self.picture = photograph("Background picture", height=160)
         self.picture.visible = value == PICTURE

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from PIL import Image
 
+from src.media.picture_decoder import TooManyPixelsError
 from src.media.video_reader import VideoReader
 from src.script import NetworkError, one_line
 
@@ -63,8 +65,20 @@ def told(work: Callable[..., Any]) -> Callable[..., Any]:
 def said(error: Exception, values: tuple) -> gr.Error:
     """Make the message for a visitor; of paths, those of the handler's `values` and all others, only the names."""
     text = one_line(error) or "not enough memory for this"
-    for path in values:
+    if isinstance(error, TooManyPixelsError):
+        text = (f"{error.path} is too large for this page: {error.claim} is over {Image.MAX_IMAGE_PIXELS / 1e6:.0f} "
+                "megapixels; inference_openvino.py takes larger ones")
+    return gr.Error(without_folders(text, values), duration=None, title="That did not work", print_exception=False)
+
+
+def without_folders(text: str, paths: Iterable[object] = ()) -> str:
+    """Leave only the names of the files in a text, of `paths` and of all other absolute paths."""
+    for path in paths:
         if isinstance(path, str) and "/" in path:
             text = text.replace(path, Path(path).name)
-    text = FOLDERS.sub("", text)
-    return gr.Error(text, duration=None, title="That did not work", print_exception=False)
+    return FOLDERS.sub("", text)
+
+
+def noted(line: str, notes: Iterable[str], paths: Iterable[object] = ()) -> str:
+    """Add notes, once each, to a line (Markdown) for a visitor, without the server's paths."""
+    return "  \n".join([line, *(f"Note: {without_folders(text, paths)}" for text in dict.fromkeys(notes))])

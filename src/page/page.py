@@ -1,4 +1,4 @@
-"""The whole page: its tabs, its looks, and how it listens."""
+"""The whole page: its tabs, and how it listens."""
 from __future__ import annotations
 
 import time
@@ -9,29 +9,18 @@ import gradio as gr
 
 from src.page.compare import build_compare
 from src.page.limits import Limits
+from src.page.looks import CSS, HEAD, HEADER, TITLE, theme
 from src.page.photo import build_picture
 from src.page.video import build_video
 from src.page.webcam import build_webcam
 
-TITLE = "MODNet, pruned"
-HEADER = """# Cut people out
-MODNet, pruned to a quarter of its work, on this computer's CPU. Nothing is sent anywhere else; what you upload is
-removed after half an hour."""
-# Fonts of the visitor's own system: others would be fetched from somewhere.
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-CSS = """
-.gradio-container {max-width: 1180px !important; margin: 0 auto}
-footer {display: none !important}
-#times, #video-said, #webcam-said {min-height: 1.6em; opacity: .85}
-#webcam-out img {width: 100%; border-radius: 8px; display: block}
-"""
 WAITING = 40
 
 
 def build(networks: Mapping[str, Path], find_dense: Callable[[], Path], examples: list[str], limits: Limits) -> gr.Blocks:
     """Build the page for a set of networks by name, the best first; `find_dense` as `build_compare` has it."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gr.Markdown(HEADER)
+        gr.Markdown(HEADER, elem_id="head")
         with gr.Tab("Picture"):
             build_picture(networks, examples)
         with gr.Tab("Video"):
@@ -49,7 +38,7 @@ def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     try:
         page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
                     max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
-                    enable_monitoring=False, theme=gr.themes.Soft(primary_hue="emerald", **FONTS), css=CSS)
+                    enable_monitoring=False, theme=theme(), css=CSS, head=HEAD)
         print(f"http://{host}:{port}", flush=True)
         while True:
             time.sleep(3600)

@@ -10,13 +10,25 @@ import cv2
 import gradio as gr
 import numpy as np
 
+from src.console import notes_held
 from src.media.compositing import checkerboard, composite, rendered
 from src.media.picture_reader import read_picture
 from src.media.picture_writer import write_picture
-from src.page.controls import BLUR, COLOUR, FOREGROUNDS, PICTURE, TRANSPARENT, Background, backdrop_of, photograph
+from src.page.controls import (
+    BLUR,
+    COLOUR,
+    FOREGROUNDS,
+    PICTURE,
+    TRANSPARENT,
+    Background,
+    backdrop_of,
+    network_choice,
+    photograph,
+)
 from src.page.files import result_folder
-from src.page.limits import told
-from src.page.offer import SIZES, chosen
+from src.page.limits import noted, told
+from src.page.looks import PLACE, WORK
+from src.page.offer import chosen
 
 SHOWN = 1200
 KINDS = ("alpha", "cutout", "composite")
@@ -29,6 +41,7 @@ class CutOut(NamedTuple):
     result: np.ndarray                  # (h, w, 3) uint8, on the background or, if that is transparent, a checkerboard
     files: dict[str, Path]              # of `KINDS`
     milliseconds: dict[str, float]
+    notes: list[str]                    # on what was left out of the picture
 
 
 def small(picture: np.ndarray) -> np.ndarray:
@@ -52,8 +65,9 @@ def cut_out(networks: Mapping[str, Path], path: Path, *, kind: str, colour: str,
 
     Raises `ValueError` for a file that is no picture, one that is too large, or a background that is missing.
     """
-    backdrop, folder, times = backdrop_of(kind, colour, behind), result_folder(), [time.perf_counter()]
-    picture = read_picture(path)
+    with notes_held() as notes:
+        backdrop, folder, times = backdrop_of(kind, colour, behind), result_folder(), [time.perf_counter()]
+        picture = read_picture(path)
     times.append(time.perf_counter())
     matting = chosen(networks, network, size)
     alpha = matting.alpha(picture.over())
@@ -71,7 +85,7 @@ def cut_out(networks: Mapping[str, Path], path: Path, *, kind: str, colour: str,
     milliseconds = {"read": 1000 * (times[1] - times[0]), "prepare": within["preprocess"], "network": within["infer"],
                     "enlarge": within["postprocess"], "colours and background": 1000 * (times[3] - times[2]),
                     "write": 1000 * spent}
-    return CutOut(small(picture.over()), shown, files, milliseconds)
+    return CutOut(small(picture.over()), shown, files, milliseconds, notes)
 
 
 def say_times(milliseconds: Mapping[str, float]) -> str:
@@ -83,22 +97,21 @@ def say_times(milliseconds: Mapping[str, float]) -> str:
 
 def build_picture(networks: Mapping[str, Path], examples: list[str]) -> None:
     """Add the tab's components and what they do."""
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_classes=WORK):
         with gr.Column(scale=4):
             photo = photograph("Photograph", key="photograph")
             background = Background((TRANSPARENT, COLOUR, PICTURE, BLUR), TRANSPARENT)
             with gr.Accordion("Network and colours", open=False):
-                network = gr.Radio(list(networks), value=next(iter(networks)), label="Network")
-                size = gr.Dropdown(list(SIZES), value=512, label="Network size: short side in pixels")
+                network, size = network_choice(networks)
                 foreground = gr.Radio(FOREGROUNDS, value="fast", label="Colours of hair and rim")
             gr.Examples(examples, photo, label="Or one of these", examples_per_page=6, api_visibility="private")
         with gr.Column(scale=6):
             result = gr.ImageSlider(label="Drag to compare", type="numpy", max_height=560, elem_id="result",
-                                    interactive=False, buttons=["fullscreen"])
-            times = gr.Markdown(elem_id="times")
-            with gr.Row():
+                                    interactive=False, buttons=["fullscreen"], elem_classes=PLACE)
+            times = gr.Markdown(elem_id="times", elem_classes="said")
+            with gr.Row(elem_classes="get"):
                 buttons = [gr.DownloadButton(label, interactive=False, elem_id=f"get-{kind}") for kind, label in
-                           zip(KINDS, ("Alpha", "Cut-out", "Composite"), strict=True)]
+                           zip(KINDS, ("↓ Alpha", "↓ Cut-out", "↓ Composite"), strict=True)]
 
     @told
     def show(photo: str | None, kind: str, colour: str, behind: str | None, network: str, size: int,
@@ -110,7 +123,7 @@ def build_picture(networks: Mapping[str, Path], examples: list[str]) -> None:
             return gr.skip(), gr.skip(), *[gr.skip()] * len(KINDS)
         done = cut_out(networks, Path(photo), kind=kind, colour=colour, behind=behind, network=network, size=size,
                        foreground=foreground)
-        return ((done.image, done.result), say_times(done.milliseconds),
+        return ((done.image, done.result), noted(say_times(done.milliseconds), done.notes, [photo, behind]),
                 *(gr.update(value=str(done.files[name]), interactive=True) for name in KINDS))
 
     inputs = [photo, *background.inputs, network, size, foreground]

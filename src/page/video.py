@@ -16,10 +16,11 @@ from src.media.backdrop import Backdrop
 from src.media.compositing import render
 from src.media.video_reader import Frame, VideoReader
 from src.media.video_results import Look
-from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of
+from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, network_choice
 from src.page.files import result_folder
-from src.page.limits import USER_ERRORS, Limits, clock, frame_limit, said, told
-from src.page.offer import SIZES, chosen
+from src.page.limits import USER_ERRORS, Limits, clock, frame_limit, noted, said, told
+from src.page.looks import FIRST, PLACE, WORK
+from src.page.offer import chosen
 from src.page.photo import small
 from src.runtime.matting import Matting
 from src.runtime.video import Done, matte_video
@@ -29,13 +30,17 @@ SAY_SECONDS = 0.25
 
 
 def first_frame(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
-    """Read the first frame (H, W, 3) uint8 of a video and say what it is. Raises `ValueError` for one that is not taken."""
+    """Read the first frame (H, W, 3) uint8 of a video and say what it is, with what will not be as it was.
+
+    Raises `ValueError` for one that is not taken.
+    """
     with contextlib.closing(VideoReader(path, sound=False)) as reader:
         frame_limit(reader, limits)
         info = reader.info
         image = next(item.image for item in reader if isinstance(item, Frame))
     length = f", {clock(float(info.count / info.rate))}" if info.count else ""
-    return image, f"{info.width}x{info.height}, {float(info.rate):.4g} frames a second{length}"
+    line = f"{info.width}x{info.height}, {float(info.rate):.4g} frames a second{length}"
+    return image, noted(line, reader.remarks, [str(path)])
 
 
 def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator[int | Done]:
@@ -86,7 +91,7 @@ def say_done(done: Done) -> str:
     stages = " · ".join(f"{name} **{value:.1f} ms**" for name, value in done.stage_ms.items())
     lines = [f"{done.frames} frames in {done.seconds:.1f} s, **{done.frames / done.seconds:.1f} frames a second**; a frame: "
              f"{stages}"]
-    return "  \n".join(lines + [f"**Read in part**: {'; '.join(done.problems)}"] * bool(done.problems))
+    return noted("  \n".join(lines + [f"**Read in part**: {'; '.join(done.problems)}"] * bool(done.problems)), done.remarks)
 
 
 def preview(image: np.ndarray, matting: Matting, backdrop: Backdrop) -> np.ndarray:
@@ -107,16 +112,18 @@ class VideoTab:
         self.networks, self.limits = networks, limits
 
     def look_at(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int) -> tuple:
-        """Return the first frame cut out, a line about the video, and whether it can be cut out."""
+        """Return the first frame cut out, a line about the video, whether it can be cut out, and no result as yet."""
+        hidden = [gr.update(value=None, visible=False)] * 2
         if video is None or kind == PICTURE and not behind:
-            return None, "", gr.update(interactive=False)
+            return gr.update(value=None, visible=True), "", gr.update(interactive=False), *hidden
         image, line = first_frame(Path(video), self.limits)
         composed = preview(image, chosen(self.networks, network, size), backdrop_of(kind, colour, behind))
-        return (small(image), composed), line, gr.update(interactive=True)
+        return gr.update(value=(small(image), composed), visible=True), line, gr.update(interactive=True), *hidden
 
     def cut(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int, steady: bool,
             wanted: list[str], progress: gr.Progress = gr.Progress()) -> Iterator[tuple]:  # noqa: B008 (gradio wants it so)
-        """Yield the result, its files, a line on how far it is, and whether it can be stopped, until it is done."""
+        """Yield the first frame, the result, its files, a line on how far it is, and whether it can be stopped, until it is
+        done; then the result takes the first frame's place."""
         try:
             if not video or not wanted:
                 raise ValueError("drop a video first" if not video else "choose at least one file to write")
@@ -124,7 +131,7 @@ class VideoTab:
                         temporal="ofd" if steady else "none")
             # Of its own: it is compiled for the size of this video.
             matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=int(size))
-            yield *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
+            yield gr.update(visible=True), *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
             yield from self._told(Path(video), matting, look, progress)
         except USER_ERRORS as error:
             raise said(error, (video, behind)) from None
@@ -134,27 +141,26 @@ class VideoTab:
         for item in matted(video, matting, look, self.limits):
             if isinstance(item, Done):
                 shown = next((str(path) for path in item.paths if path.stem.endswith("_composite")), None)
-                yield (gr.update(value=shown, visible=shown is not None),
+                yield (gr.update(visible=shown is None), gr.update(value=shown, visible=shown is not None),
                        gr.update(value=[str(path) for path in item.paths], visible=True), say_done(item),
                        gr.update(interactive=False))
             else:
                 speed = item / (time.perf_counter() - begin)
                 progress((item, count) if count else None, desc=f"{speed:.0f} frames a second")
                 of = f" of {count}" if count else ""
-                yield gr.skip(), gr.skip(), f"Frame {item}{of}, {speed:.1f} frames a second", gr.skip()
+                yield *[gr.skip()] * 3, f"Frame {item}{of}, {speed:.1f} frames a second", gr.skip()
 
 
 def build_video(networks: Mapping[str, Path], limits: Limits) -> None:
     """Add the tab's components and what they do."""
     tab = VideoTab(networks, limits)
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_classes=WORK):
         with gr.Column(scale=4):
             video = gr.Video(label=f"Video, up to {clock(limits.seconds)} and {limits.upload_mb} MB", sources=["upload"],
-                             height=300, elem_id="video")
+                             height=300, elem_id="video", elem_classes=FIRST)
             background = Background((COLOUR, PICTURE, BLUR), COLOUR)
             with gr.Accordion("Network and files", open=False):
-                network = gr.Radio(list(networks), value=next(iter(networks)), label="Network")
-                size = gr.Dropdown(list(SIZES), value=512, label="Network size: short side in pixels")
+                network, size = network_choice(networks)
                 steady = gr.Checkbox(False, label="Take out flicker (one frame of delay)")
                 kinds = gr.CheckboxGroup(list(KINDS), value=["composite"], label="Files")
             with gr.Row():
@@ -162,15 +168,15 @@ def build_video(networks: Mapping[str, Path], limits: Limits) -> None:
                 stop = gr.Button("Stop", interactive=False)
         with gr.Column(scale=6):
             frame = gr.ImageSlider(label="First frame: drag to compare", type="numpy", max_height=420, interactive=False,
-                                   elem_id="video-frame")
-            line = gr.Markdown(elem_id="video-said")
+                                   elem_id="video-frame", elem_classes=PLACE)
             result = gr.Video(label="Result, with sound", interactive=False, height=380, elem_id="video-result",
                               visible=False)
+            line = gr.Markdown(elem_id="video-said", elem_classes="said")
             files = gr.File(label="Files", file_count="multiple", interactive=False, visible=False, elem_id="video-files")
     options = [video, *background.inputs, network, size]
-    gr.on([component.change for component in options], told(tab.look_at), options, [frame, line, start],
+    gr.on([component.change for component in options], told(tab.look_at), options, [frame, line, start, result, files],
           show_progress_on=frame, trigger_mode="always_last", api_visibility="private")
-    running = start.click(tab.cut, [*options, steady, kinds], [result, files, line, stop], concurrency_limit=1,
+    running = start.click(tab.cut, [*options, steady, kinds], [frame, result, files, line, stop], concurrency_limit=1,
                           show_progress_on=line, api_visibility="private")
     stop.click(lambda: ("Stopped", gr.update(interactive=False)), None, [line, stop], cancels=running, queue=False,
                api_visibility="private")

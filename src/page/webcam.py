@@ -12,14 +12,16 @@ import gradio as gr
 import numpy as np
 
 from src.media.compositing import render
-from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of
+from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, network_choice
 from src.page.limits import told
-from src.page.offer import SIZES, chosen
+from src.page.looks import FIRST, WORK
+from src.page.offer import chosen
 
 AVERAGED = 30
 QUALITY = 88
 MOST_PIXELS = 1920 * 1080
 STREAM_SECONDS = 0.04
+NOTHING = '<div class="nothing">Start the webcam; the browser asks first</div>'
 
 
 class Live:
@@ -53,16 +55,16 @@ def as_tag(picture: np.ndarray) -> str:
 def build_webcam(networks: Mapping[str, Path]) -> None:
     """Add the tab's components and what they do."""
     live = gr.State()
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_classes=WORK):
         with gr.Column(scale=4):
             camera = gr.Image(label="Webcam", sources=["webcam"], streaming=True, type="numpy", height=300, elem_id="camera",
+                              elem_classes=FIRST,
                               webcam_options=gr.WebcamOptions(mirror=True))
             background = Background((COLOUR, PICTURE, BLUR), BLUR)
-            network = gr.Radio(list(networks), value=next(iter(networks)), label="Network")
-            size = gr.Dropdown(list(SIZES), value=512, label="Network size; smaller is faster")
+            network, size = network_choice(networks)
         with gr.Column(scale=6):
-            out = gr.HTML("Start the webcam on the left; the browser asks first.", elem_id="webcam-out")
-            line = gr.Markdown(elem_id="webcam-said")
+            out = gr.HTML(NOTHING, elem_id="webcam-out")
+            line = gr.Markdown(elem_id="webcam-said", elem_classes="said")
 
     @told
     def show(image: np.ndarray | None, state: Live | None, kind: str, colour: str, behind: str | None, network: str,

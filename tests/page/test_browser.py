@@ -146,7 +146,7 @@ def test_a_dropped_picture_is_cut_out_as_the_python_api_does_and_gets_another_ba
     assert apart(window.download("alpha"), expected) <= 1
     white = read_image(window.download("composite"))
     line = window.all("#times")[0].text
-    window.choose("colour")
+    window.choose("Colour")
     wait_for(lambda: window.all("#times")[0].text not in ("", line), "another composite")
     (window.downloads / "img2_composite.png").unlink()
     green = read_image(window.download("composite"))

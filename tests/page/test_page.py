@@ -19,7 +19,7 @@ pytest.importorskip("openvino")
 from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.page import dense
-from src.page.compare import DENSE, compared
+from src.page.compare import DENSE, Measured, compared, say_compared
 from src.page.controls import backdrop_of, colour_of
 from src.page.files import FOLDER_VARIABLE, result_folder, sweep, temporary_folder
 from src.page.limits import Limits, clock, frame_limit, told
@@ -143,8 +143,10 @@ def test_networks_are_compared_on_one_photograph(tiny_xml, tmp_path):
     import cv2
 
     cv2.imwrite(str(tmp_path / "me.png"), np.zeros((64, 64, 3), np.uint8))
-    cuts, table = compared({DENSE: tiny_xml["free"], "pruned": tiny_xml["free"]}, tmp_path / "me.png", 256)
-    assert set(cuts) == {DENSE, "pruned"} and "| pruned |" in table and "| 0.0000 |" in table
+    cuts, measured, notes = compared({DENSE: tiny_xml["free"], "pruned": tiny_xml["free"]}, tmp_path / "me.png", 256)
+    assert set(cuts) == {DENSE, "pruned"} and measured["pruned"].apart == 0 and not notes
+    said = say_compared({DENSE: Measured(26.0, 300.0, 0.0), "pruned": Measured(2.0, 40.0, 0.0123)}, "pruned")
+    assert said.startswith("**7.5 times as fast, 13 times as small**; the mattes differ by 0.0123") and "| Pruned |" in said
 
 
 def test_compare_says_what_it_needs_without_torch(monkeypatch, tmp_path):
