@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from src.console import messages_held, no_file
 from src.files import utf8_named
-from src.runtime.network import check_constants, import_openvino, last_line
+from src.runtime.network import import_openvino, last_line
+from src.runtime.weights import check_constants
 
 if TYPE_CHECKING:
     from openvino import Model

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from src.runtime.matting import Matting
 
 SIZES = (256, 320, 384, 512, 640, 768, 1024)
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @functools.lru_cache(maxsize=16)
@@ -21,4 +23,5 @@ def chosen(networks: Mapping[str, Path], name: str, size: int) -> Matting:
     if name not in networks or size not in SIZES:
         raise ValueError(f"network {name!r} at {size} is not offered, allowed are {', '.join(networks)} at "
                          f"{', '.join(map(str, SIZES))}")
-    return matting_of(networks[name], int(size))
+    with _ONE_AT_A_TIME:  # or two visitors would load the same
+        return matting_of(networks[name], int(size))

@@ -15,6 +15,7 @@ import numpy as np
 from src.console import messages_held
 from src.media.preprocess import to_alpha, to_byte_input, to_fixed_input, to_input
 from src.runtime.network import (
+    LOADING,
     InputKind,
     check_device,
     check_matte,
@@ -117,7 +118,7 @@ class Matting:
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
         self._queue, self._starting, self._adding, self._times = None, threading.Lock(), threading.Lock(), threading.local()
         try:
-            with messages_held():
+            with LOADING, messages_held():
                 self.compiled = self._made(network, takes)
         except (RuntimeError, MemoryError) as error:
             raise ValueError(f"{path} does not compile for device {device}: {last_line(error)}") from None

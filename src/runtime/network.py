@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,21 +13,22 @@ import numpy as np
 from src.console import messages_held, no_file, shown
 from src.media.preprocess import MAX_NETWORK_PIXELS, REF_SIZE, STRIDE
 from src.runtime.metadata import INPUT_KIND, embedded_info
+from src.runtime.weights import check_constants
 from src.script import ROOT, NetworkError
 
 if TYPE_CHECKING:
-    from openvino import Core, Model, Node
+    from openvino import Core, Model
 
 MYRIAD_NEEDS = ("MYRIAD (NCS2) needs the OpenVINO 2022.3.1 archive, since no pip wheel ever had its plugin, and an "
                 "ONNX file made with export_onnx.py --static --opset 11, read or converted by that release itself")
 
+# One thread loads at a time. What OpenVINO sets up at its first look at an array is a static of C++: a second thread waits
+# there with Python's lock, which the first one wants back, for ever (2026.4.1). And stderr is one for the whole process.
+LOADING = threading.RLock()
 # The short side of a picture in a network of free size.
 REF_SIZES = range(STRIDE, 2049)
 # By how much quantisation and rounding may leave [0, 1].
 _SLACK = 0.5
-_FLOATS = ("f16", "f32", "f64")
-# Of numbers that NumPy lacks: how wide they are, and the bits that are all 1 in what is not finite.
-_BITS = {"bf16": (np.uint16, 0x7F80), "f8e4m3": (np.uint8, 0x7F), "f8e5m2": (np.uint8, 0x7C)}
 # The IRs of each network that ships, the one that is taken first in front; the first network is the default.
 SHIPPED = {name: tuple(ROOT / "pretrained" / f"{stem}_{precision}.xml" for precision in ("int8", "fp16"))
            for name, stem in (("quality", "pruned_modnet"), ("fast", "pruned_modnet_fast"))}
@@ -62,6 +63,10 @@ def import_openvino() -> ModuleType:
 
 
 @functools.cache
+def _core() -> Core:
+    return import_openvino().Core()
+
+
 def shared_core() -> Core:
     """Return the one `Core` of this process, which lives until the process ends. Raises `ValueError` without OpenVINO.
 
@@ -69,7 +74,8 @@ def shared_core() -> Core:
     of two that do not go in the reverse order of their coming, the second puts back the stack that the first unmapped, and
     the next signal that Python handles (Ctrl-C, the end of a child) kills the process. Seen in 2026.4.1.
     """
-    return import_openvino().Core()
+    with LOADING:
+        return _core()
 
 
 def read_network(core: Core, path: Path) -> Model:
@@ -79,43 +85,14 @@ def read_network(core: Core, path: Path) -> Model:
             raise no_file("weights" if part != path else "OpenVINO model", part)
     if path.suffix not in (".xml", ".onnx"):
         raise ValueError(f"model is {path}, expected a name that ends in .xml")
-    try:
-        with messages_held():
-            network = core.read_model(str(path))
-    except (RuntimeError, TypeError, MemoryError) as error:
-        raise ValueError(f"{path} is not a model that OpenVINO reads: {last_line(error)}") from None
-    check_constants(network, path)
+    with LOADING:
+        try:
+            with messages_held():
+                network = core.read_model(str(path))
+        except (RuntimeError, TypeError, MemoryError) as error:
+            raise ValueError(f"{path} is not a model that OpenVINO reads: {last_line(error)}") from None
+        check_constants(network, path)
     return network
-
-
-def are_finite(values: np.ndarray, kind: str) -> bool:
-    """Return whether all values of an OpenVINO constant of type `kind` are finite; whole numbers always are."""
-    if kind in _BITS:
-        bits, mask = _BITS[kind]
-        return not (np.bitwise_and(values.view(bits), bits(mask)) == mask).any()
-    return kind not in _FLOATS or bool(np.isfinite(values).all())
-
-
-def layers(network: Model) -> Iterator[Node]:
-    """Yield the layers of a network, those inside its conditions and loops too."""
-    for op in network.get_ops():
-        yield op
-        kind = op.get_type_name()
-        bodies = [op.get_function(0), op.get_function(1)] if kind == "If" else (
-            [op.get_function()] if kind in ("Loop", "TensorIterator") else [])
-        for body in bodies:
-            yield from layers(body)
-
-
-def check_constants(network: Model, path: Path) -> None:
-    """Raise `ValueError` naming `path` and a layer if a weight is not finite or a variance negative."""
-    for op in layers(network):
-        kind = op.get_type_name()
-        if kind == "Constant" and not are_finite(op.data, op.get_element_type().get_type_name()):
-            raise ValueError(f"{path} holds weights that are not finite: {shown(op.get_friendly_name())}")
-        # The last input is the variance, a constant in every network that was trained.
-        if kind == "BatchNormInference" and np.any(np.less(getattr(op.input_value(4).get_node(), "data", 0), 0)):
-            raise ValueError(f"{path} holds a negative variance: {shown(op.get_friendly_name())}")
 
 
 def check_matte(matte: np.ndarray, sides: tuple[int, int], name: object) -> np.ndarray:

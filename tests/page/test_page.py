@@ -10,19 +10,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import run, write_video
 
 gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install -r requirements-demo.txt")
 pytest.importorskip("openvino")
 
+from src.media.picture_reader import read_picture
 from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.page import dense
 from src.page.compare import DENSE, Measured, compared, say_compared
 from src.page.controls import backdrop_of, colour_of
 from src.page.files import FOLDER_VARIABLE, result_folder, sweep, temporary_folder
-from src.page.limits import Limits, clock, frame_limit, told
+from src.page.limits import Limits, clock, frame_limit, noted, told
 from src.page.offer import chosen
 from src.page.photo import cut_out
 from src.page.video import KINDS, VideoTab, first_frame, matted
@@ -72,6 +74,26 @@ def test_messages_have_names_and_no_paths_of_the_server():
     with pytest.raises(gr.Error) as error:
         told(fail)("/tmp/secret/a.jpg")
     assert error.value.message == "a.jpg is not a picture"
+
+
+def test_a_picture_that_is_too_large_is_told_in_the_pages_own_terms(tmp_path, monkeypatch):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "big.png"), np.zeros((1100, 1000), np.uint8))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 10 ** 6)
+    with pytest.raises(gr.Error) as error:
+        told(read_picture)(tmp_path / "big.png")
+    assert error.value.message.startswith("big.png is too large for this page: Image size (1100000 pixels) is over 1 ")
+    assert "--max-pixels" not in error.value.message
+
+
+def test_what_is_left_out_of_a_photograph_is_told_to_its_visitor_alone(folder, tiny_xml, tmp_path, capsys):
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    done = cut_out({"tiny": tiny_xml["free"]}, tmp_path / "moving.gif", kind="blur", colour="", behind=None, network="tiny",
+                   size=256, foreground="fast")
+    assert noted("line", done.notes) == "line  \nNote: moving.gif: it holds several frames, the first is taken"
+    assert capsys.readouterr().err == ""
 
 
 def test_what_a_network_gives_is_a_message_too_in_pictures_and_videos(clip, folder):

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from src.console import messages_held
 from src.eval import main as evaluate
 from src.runtime.matting import Matting
-from src.runtime.network import are_finite
+from src.runtime.weights import are_finite
 from src.script import NetworkError, run_script
 from tests.conftest import run, status_of, write_video
 

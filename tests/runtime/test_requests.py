@@ -103,3 +103,21 @@ def test_openvino_is_told_to_keep_compiled_code_for_few_sizes(tiny_xml: dict[str
     # That this bounds memory was measured: docs/deployment.md.
     config = Matting(tiny_xml["free"])._compile.keywords["config"]
     assert config["CPU_RUNTIME_CACHE_CAPACITY"] == SHAPES_KEPT <= 100
+
+
+def test_networks_that_threads_load_at_once_are_loaded_one_after_the_other(tiny_xml: dict[str, Path],
+                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = [], []
+
+    def watched(*given: object) -> None:
+        inside.append(given)
+        time.sleep(0.02)
+        most.append(len(inside))
+        inside.pop()
+
+    monkeypatch.setattr("src.runtime.network.check_constants", watched)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: Matting(tiny_xml["static"]).alpha(pictures(1)[0]), range(4)))
+    assert most == [1] * 4
+    for matte in found:
+        np.testing.assert_array_equal(matte, found[0])
