@@ -41,7 +41,8 @@ from src.media.video_results import TEMPORAL, Look, video_kinds
 from src.media.video_writer import ALPHA_ENCODINGS
 from src.media.webcam import WebcamReader
 from src.media.window import check_window, show
-from src.runtime.cluster import Work, run_on_cluster
+from src.runtime.actor import work_of
+from src.runtime.cluster import run_on_cluster
 from src.runtime.inputs import Inputs, find_inputs, is_video, webcam_of
 from src.runtime.matting import Matting
 from src.runtime.options import add_network_options, network_settings
@@ -62,6 +63,7 @@ from src.runtime.places import read_list
 from src.runtime.pool import networks_at_once, usable_cores
 from src.runtime.video import matte_video, plan_videos, report_video, videos_left
 from src.script import run_script
+from src.urls import is_url, url_of
 
 
 def cut_out(matting: Matting, look: PictureLook, *, window: bool = False) -> Callable[[Job], str]:
@@ -151,7 +153,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = parse_args(argv)
     limit_pixels(args.max_pixels)
-    check_writable(args.output_dir, "--output-dir")
+    if args.ray is None or not is_url(args.output_dir):
+        check_writable(args.output_dir, "--output-dir")
     network, backdrop, hint = network_settings(args), parse_backdrop(args.background), args.hint or "latency"
     if args.show:
         check_window()
@@ -174,6 +177,8 @@ def main(argv: list[str] | None = None) -> int:
         also = frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)
         inputs = find_inputs([Path(path) for path in args.image_path], also=also) if args.list is None \
             else Inputs(read_list(args.list), alone=False)
+        if args.ray is None and (url := next(filter(is_url, inputs.files), None)) is not None:
+            raise ValueError(f"--list {args.list} names {url_of(url)}: URLs go with --ray")
         for path in inputs.files:
             (moving if is_video(path, args.mode) else still).append(path)
         kept += inputs.files
@@ -182,16 +187,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.ray is not None:
         if camera is not None or args.show:
             raise ValueError("--ray works on files: leave --show and the webcam out")
-        threads, shared = args.threads or 1, {"background": args.background, "foreground": args.foreground}
-        work = Work({**network, "threads": threads}, args.output_dir, args.max_pixels,
-                    {**shared, "save": pictures.save, "file_format": args.format, "quality": pictures.quality,
-                     "png_compression": pictures.png_compression},
-                    {**shared, "save": videos.save, "alpha_video": args.alpha_video, "temporal": args.temporal})
+        work = work_of({**network, "threads": args.threads or 1}, pictures, videos, background=args.background,
+                       output_dir=args.output_dir, max_pixels=args.max_pixels)
         jobs = plan(still, pictures, output_dir=args.output_dir, kept=kept)
         planned = plan_videos(moving, videos, output_dir=args.output_dir, kept=kept)
         if args.skip_existing:
             jobs, planned = without_done(jobs), videos_left(planned, videos)
-        return run_on_cluster(jobs, planned, work, address=args.ray, threads=threads)
+        return run_on_cluster(jobs, planned, work, address=args.ray, threads=args.threads or 1)
     output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": kept}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import re
+import secrets
 import statistics
 import subprocess
 import sys
@@ -32,7 +34,7 @@ from src.console import progress_bar
 from src.data.portraits.generate import generate_portrait
 from src.files import check_writable, write_json
 from src.records import Real, Whole, read_json
-from src.runtime.cluster import import_ray
+from src.runtime.connection import import_ray
 from src.script import children_seconds, peak_memory, provenance, run_script
 
 COMMAND = [sys.executable, str(ROOT / "inference_openvino.py"), "--save", "alpha", "cutout", "--threads", "1"]
@@ -85,6 +87,8 @@ def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
 
 def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
     """Run the same by `--ray` on a cluster of `cores` cores, which is started and stopped here."""
+    # `ray start` asks for a token where the user has one, and who joins must say that there is one.
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     begin, ray = time.perf_counter(), [sys.executable, "-m", "ray.scripts.scripts"]
     head = subprocess.Popen(["taskset", "-c", f"0-{cores - 1}", *ray, "start", "--head", f"--port={PORT}", "--block",
                              f"--num-cpus={cores}", "--include-dashboard=false"],

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from src.urls import is_url, url_of
+
 # Temporary files and folders of this process.
 UNFINISHED: set[str] = set()
 
@@ -28,8 +30,12 @@ def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> 
 def check_writable(folder: Path, option: str) -> None:
     """Check, before any work, that files can be written in `folder`, or where it will be made; nothing is left behind.
 
-    A file is really written: for root `os.access` says yes everywhere. Raises `ValueError` naming `option` (`--output-dir`).
+    A file is really written: for root `os.access` says yes everywhere. Raises `ValueError` naming `option` (`--output-dir`),
+    also for a URL, which would become a folder here.
     """
+    if is_url(folder):
+        raise ValueError(f"{option} {url_of(folder)} is a URL, expected a folder of this machine; to URLs writes "
+                         "inference_openvino.py --ray")
     there = folder
     try:
         while True:

@@ -44,7 +44,7 @@ def _begin(log: Path) -> None:
     faulthandler.enable()
     # What the workers get too: one thread each, as the cluster has it by itself.
     os.environ["OMP_NUM_THREADS"] = "1"
-    from src.runtime.cluster import import_ray, start_here
+    from src.runtime.connection import import_ray, start_here
 
     start_here(import_ray(), WORKERS)
 

@@ -55,6 +55,8 @@ def test_a_folder_that_cannot_be_written_is_named_and_a_check_leaves_nothing(tmp
         check_writable(tmp_path / "file", "--output-dir")
     with pytest.raises(ValueError, match="--save-dir /proc/x cannot be written: "):
         check_writable(Path("/proc/x"), "--save-dir")
+    with pytest.raises(ValueError, match="--save-dir s3://bucket/x is a URL, expected a folder of this machine"):
+        check_writable(Path("s3://bucket/x"), "--save-dir")
     check_writable(tmp_path / "new" / "deep", "--output-dir")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

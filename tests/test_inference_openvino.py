@@ -84,6 +84,17 @@ def test_a_bad_file_in_a_folder_is_named_and_the_rest_done(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["face_alpha.png"]
 
 
+def test_urls_without_a_cluster_are_refused_in_one_line(
+        tmp_path: Path, tiny_xml: dict[str, Path], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("a.jpg\nfile:///a/b.jpg\n")
+    network = ("--model-path", tiny_xml["static"])
+    assert "--list list.txt names file:///a/b.jpg: URLs go with --ray" in error_of(capsys, *network, "--list", "list.txt")
+    assert "s3://b/out is a URL" in error_of(capsys, *network, "--output-dir", "s3://b/out")
+    assert "http://b/a.jpg is a URL" in error_of(capsys, *network, "--image-path", "http://b/a.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
+
+
 @pytest.mark.parametrize("device", ["MYRIAD", "FOO", "GPU.9", "", "HETERO:FOO,CPU"])
 def test_a_device_that_is_not_there_gets_a_line_with_those_that_are(
         tiny_xml: dict[str, Path], capsys: pytest.CaptureFixture, device: str) -> None:

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "paper": {"models", "media", "data", "deploy", "runtime", "training", "evaluation", "pruning"},
 }
 # Files at the root of `src/` that rooms share, each with the rooms it needs itself.
-SHARED = {"files": set(), "results": set(), "records": set(), "command_line": set(),
+SHARED = {"files": set(), "urls": set(), "results": set(), "records": set(), "command_line": set(),
           "state_file": set(), "console": set(), "interrupts": set(), "environment": set(), "script": set(),
           "checkpoint": {"models"}, "complexity": {"models"}}
 WITHOUT_TORCH = ("media", "runtime", "page")

@@ -15,7 +15,7 @@ from src.media.preprocess import REF_SIZE
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
 from src.results import check_run, origin
-from src.runtime.cluster import connected
+from src.runtime.connection import connected
 from src.script import one_line
 from src.training.loop import train
 from src.training.recipe import Recipe
@@ -59,7 +59,7 @@ class Training(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """Where trainings run side by side: a Ray cluster, see `src.runtime.cluster.connected`."""
+    """Where trainings run side by side: a Ray cluster, see `src.runtime.connection.connected`."""
 
     address: str
     cores: int | None = None            # that each training takes; default: as many as there are for each of them

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +16,12 @@ from src.media.picture_results import PictureLook, save_results
 from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.runtime.matting import Matting
+from src.runtime.network import shipped_model
 from src.runtime.pictures import Job, in_milliseconds, is_full, written
-from src.runtime.places import is_url, local_copy, local_folder, local_results
+from src.runtime.places import exists, local_copy, local_folder, local_results
 from src.runtime.video import matte_video, report_video
 from src.script import NetworkError, one_line
+from src.urls import is_url, place
 
 
 class Work(NamedTuple):
@@ -29,6 +32,18 @@ class Work(NamedTuple):
     max_pixels: int                     # of pictures that are read
     picture: dict[str, Any]             # fields of `PictureLook`, with the text of `--background` instead of a backdrop
     video: dict[str, Any]               # fields of `Look`, likewise
+    mark: Path | None = None            # a file that is seen wherever `output_dir` is the same place
+    started_in: Path | None = None      # the folder from which relative paths go, if there are any
+
+
+def work_of(network: dict[str, Any], pictures: PictureLook, videos: Look, *, background: str, **others: Any) -> Work:
+    """Return the work for a network and two looks, whose backdrop is told by the text of `--background`."""
+    # Another machine has its copy of the code elsewhere, without the networks that ship.
+    model = Path(network["model_path"] or shipped_model()).absolute()
+    ground = str(Path(background).absolute()) if Path(background).is_file() else background
+    picture, video = ({name: value for name, value in look._asdict().items() if name != "backdrop"} | {"background": ground}
+                      for look in (pictures, videos))
+    return Work(matting={**network, "model_path": model}, picture=picture, video=video, **others)
 
 
 def _look_of(kind: type, fields: dict[str, Any]) -> Any:
@@ -48,8 +63,13 @@ class Actor:
         # Not in `__init__`: an actor that cannot be made is made again and again.
         if self._ready is None:
             limit_pixels(self._work.max_pixels)
+            if self._work.started_in is not None:
+                os.chdir(self._work.started_in)
             if not is_url(self._work.output_dir):
                 check_writable(self._work.output_dir, "--output-dir")
+            if self._work.mark is not None and not exists(self._work.mark):
+                raise ValueError(f"--output-dir {place(self._work.output_dir)} is another place here than where the run was "
+                                 "started, expected a folder or URL that all machines share")
             self._ready = Matting(**self._work.matting), _look_of(PictureLook, self._work.picture)
         return self._ready
 
@@ -72,7 +92,8 @@ class Actor:
             said = one_line(error) or "not enough memory"
             if is_full(error):
                 return back | {"fatal": said}
-            return back | {"failed": said if row["file"] in said else f"{row['file']}: {said}"}
+            name = place(Path(row["file"]))
+            return back | {"failed": said if name in said else f"{name}: {said}"}
 
 
 def matte_job(matting: Matting, job: Job, look: PictureLook) -> str:
@@ -82,7 +103,7 @@ def matte_job(matting: Matting, job: Job, look: PictureLook) -> str:
     alpha = matting.alpha(picture.over())
     with local_results(job.results) as results:
         save_results(picture, alpha, results, look)
-    return f"{job.picture}: {in_milliseconds(matting.milliseconds)} -> {written(list(job.results.values()))}"
+    return f"{place(job.picture)}: {in_milliseconds(matting.milliseconds)} -> {written(list(job.results.values()))}"
 
 
 def matte_video_file(file: Path, folder: Path, work: Work) -> dict[str, str]:
@@ -93,7 +114,7 @@ def matte_video_file(file: Path, folder: Path, work: Work) -> dict[str, str]:
     with local_copy(file) as path, local_folder(folder) as here, contextlib.closing(VideoReader(str(path))) as reader:
         done = matte_video(reader, matting, _look_of(Look, work.video), output_dir=here)
         said = report_video(done, reader, matting, here)
-    failed = f"{file}: read in part, {'; '.join(done.problems)}" if done.problems else ""
+    failed = f"{place(file)}: read in part, {'; '.join(done.problems)}" if done.problems else ""
     return {"said": said, "notes": "\n".join(done.remarks), "failed": failed}
 
 

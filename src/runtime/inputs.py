@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from src.media.picture_formats import image_suffixes, is_animated, list_images, pictures_among
 from src.media.video_reader import VIDEO_SUFFIXES
+from src.urls import is_url, url_of
 
 
 class Inputs(NamedTuple):
@@ -44,6 +45,8 @@ def _files_at(path: Path, also: frozenset[str]) -> list[Path]:
         if not found:
             raise ValueError(f"no pictures in {path}")
         return found
+    if is_url(path):
+        raise ValueError(f"{url_of(path)} is a URL, expected a file or folder of this machine")
     if not path.exists():
         raise FileNotFoundError(f"no {'video' if path.suffix.lower() in also else 'picture or folder'} at {path}")
     return [path]

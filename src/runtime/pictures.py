@@ -23,6 +23,7 @@ from src.runtime.pipeline import keep_freed_memory, one_opencv_thread
 from src.runtime.places import exists
 from src.runtime.pool import side_by_side
 from src.script import one_line
+from src.urls import place
 
 
 class Job(NamedTuple):
@@ -184,4 +185,4 @@ def in_milliseconds(times: Mapping[str, float]) -> str:
 
 def written(paths: Sequence[Path]) -> str:
     """Return the names of what was written, for one line."""
-    return ", ".join(str(path) for path in paths)
+    return ", ".join(map(place, paths))

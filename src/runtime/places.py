@@ -1,40 +1,25 @@
 """Read and write files that lie on this machine or on any file system that fsspec knows (`s3://`, `gs://`, `file://`).
 
-A URL travels through the rest of the code as a `Path`, which folds its `//`; `url_of` unfolds it. No torch here.
+A URL travels through the rest of the code as a `Path`, which folds its `//`; `src.urls` unfolds it. No torch here.
 """
 from __future__ import annotations
 
 import contextlib
-import re
+import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.console import no_file
+from src.console import no_file, note
+from src.files import check_writable
+from src.script import one_line
+from src.urls import is_url, url_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-# Two letters and more, so that no drive of Windows is a scheme.
-_FOLDED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)(.*)", re.DOTALL)
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
-
-def is_url(path: Path) -> bool:
-    """Return whether `path` was made of a URL."""
-    return _FOLDED.fullmatch(str(path)) is not None and not path.exists()
-
-
-def url_of(path: Path) -> str:
-    """Return the URL that `path` was made of. Raises `ValueError` if it was made of none."""
-    found = _FOLDED.fullmatch(str(path))
-    if found is None:
-        raise ValueError(f"{path} is no URL")
-    scheme, rest = found.groups()
-    return f"{scheme}://{'/' if scheme in ('file', 'local', 'memory') else ''}{rest}"
-
 
 def _file_system(path: Path) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URL and the path there. Raises `ValueError` naming the URL if fsspec has none."""
@@ -44,7 +29,13 @@ def _file_system(path: Path) -> tuple[AbstractFileSystem, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except Exception as error:  # a file system's package may be missing, or raise anything about an address
-        raise ValueError(f"{url} cannot be reached: {error}") from None
+        raise ValueError(f"{url} cannot be reached: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what a file system says of a failure; they raise what they like, and some say nothing."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+    return said or type(error).__name__
 
 
 def exists(path: Path) -> bool:
@@ -55,7 +46,7 @@ def exists(path: Path) -> bool:
     try:
         return bool(system.isfile(there))
     except Exception as error:  # network file systems raise what they like
-        raise ValueError(f"{url_of(path)} cannot be reached: {error}") from None
+        raise ValueError(f"{url_of(path)} cannot be reached: {_reason(error)}") from None
 
 
 @contextlib.contextmanager
@@ -73,7 +64,7 @@ def local_copy(path: Path) -> Iterator[Path]:
             with system.open(there, "rb") as source, copy.open("wb") as to:
                 shutil.copyfileobj(source, to)
         except Exception as error:
-            raise ValueError(f"{url_of(path)} cannot be read: {error}") from None
+            raise ValueError(f"{url_of(path)} cannot be read: {_reason(error)}") from None
         yield copy
 
 
@@ -107,36 +98,64 @@ def put(source: Path, path: Path) -> None:
         system.makedirs(there.rpartition("/")[0], exist_ok=True)
         system.put_file(str(source), there)
     except Exception as error:
-        raise ValueError(f"{url_of(path)} cannot be written: {error}") from None
+        raise ValueError(f"{url_of(path)} cannot be written: {_reason(error)}") from None
 
 
-def check_place(folder: Path, option: str) -> None:
-    """Check, before any work, that files can be written in the folder at a URL. Raises `ValueError` naming `option`."""
-    with tempfile.TemporaryDirectory(prefix="modnet-") as here:
-        probe = Path(here) / ".modnet-probe"
-        probe.write_bytes(b"")
+@contextlib.contextmanager
+def marked(folder: Path, option: str) -> Iterator[Path]:
+    """Check, before any work, that files can be written in `folder`, a URL too: a hidden empty file lies there during the
+    block, by which other machines see that it is the same place.
+
+    Raises `ValueError` naming `option`.
+    """
+    if is_url(folder):
+        with tempfile.TemporaryDirectory(prefix="modnet-") as here:
+            empty, mark = Path(here) / "empty", folder / f".modnet-{secrets.token_hex(8)}"
+            empty.touch()
+            try:
+                put(empty, mark)
+                system, there = _file_system(mark)
+            except ValueError as error:
+                raise ValueError(f"{option} {str(error).replace(f'/{mark.name}', '')}") from None
         try:
-            put(probe, folder / probe.name)
-            system, there = _file_system(folder / probe.name)
-            system.rm_file(there)
-        except Exception as error:
-            raise ValueError(f"{option} {error}") from None
+            yield mark
+        finally:
+            with contextlib.suppress(Exception):  # network file systems raise what they like
+                system.rm_file(there)
+        return
+    check_writable(folder, option)
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".modnet-") as file:
+            yield Path(file.name)
+    finally:
+        if new:
+            with contextlib.suppress(OSError):  # there is something in it
+                folder.rmdir()
 
 
 def read_list(path: Path) -> list[Path]:
-    """Return the paths and URLs in a text file, one a line; empty lines are passed over.
+    """Return the paths and URLs in a text file, one a line, each once; empty lines are passed over, and spaces at the ends
+    of a line, unless a file's name has them.
 
     Raises `FileNotFoundError`, or `ValueError` naming the file if it is no text or empty.
     """
     if not path.is_file():
         raise no_file("text for --list", path)
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise ValueError(f"--list {path} cannot be read: {error.strerror}") from None
-    found = [Path(line) for line in lines if line.strip()]
+    if any(b"\0" in line for line in lines):
+        raise ValueError(f"--list {path} is no text with a path or URL a line")
+    named = (os.fsdecode(line.removesuffix(b"\r")) for line in lines if line.strip())
+    found = [Path(line if os.path.lexists(line) else line.strip(" \t")) for line in named]
     if not found:
         raise ValueError(f"--list {path} names no files")
-    if any("\0" in str(name) for name in found):
-        raise ValueError(f"--list {path} is no text with a path or URL a line")
-    return found
+    each: dict[str, Path] = {}
+    for file in found:
+        each.setdefault(str(file) if is_url(file) else os.path.abspath(file), file)
+    if len(each) < len(found):
+        note(f"--list {path}: {len(found) - len(each)} of {len(found)} lines name a file again, which is done once")
+    return list(each.values())

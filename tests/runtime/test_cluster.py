@@ -1,23 +1,21 @@
 """Pictures on a Ray cluster of two workers on this machine."""
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
 import signal
 import socket
-import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from inference_openvino import main
 from src.runtime import cluster
 from src.runtime.actor import Actor, Work
-from tests import ray_process
+from src.runtime.connection import import_ray
+from src.runtime.places import marked
 from tests.ray_process import needs_ray
 
 pytest.importorskip("openvino")
@@ -95,7 +93,7 @@ def test_a_second_run_leaves_out_videos_too(two_workers, tiny_xml, tmp_path):
 
 def rows_where_one_dies(items: list[dict[str, str]], work: Work) -> list[dict[str, str]]:
     """What the cluster of this process gives for `items` if an actor is killed."""
-    return list(cluster.rows_of(cluster.import_ray(), items, work, threads=1, actor=DiesOnce))
+    return list(cluster.rows_of(import_ray(), items, work, threads=1, actor=DiesOnce))
 
 
 @needs_ray
@@ -131,57 +129,24 @@ def test_urls_go_in_and_out(two_workers, pictures, tiny_xml, tmp_path):
     assert json.loads((tmp_path / "out/failed.jsonl").read_text())["file"].endswith("none.png")
 
 
-@needs_ray
-def test_the_cluster_itself_answers(two_workers):
-    assert cluster.check_address(two_workers.do(ray_process.address)) is None
+def work_in(folder: Path, tiny_xml: dict[str, Path], **others) -> Work:
+    looks = {"background": "0,0,0", "save": ["alpha"]}
+    return Work({"model_path": tiny_xml["free"], "threads": 1}, folder, 10**6, looks, looks, **others)
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def test_an_output_folder_that_machines_do_not_share_ends_the_run(pictures, tiny_xml, tmp_path):
+    (tmp_path / "out").mkdir()
+    row = {"file": str(pictures / "b/1.png"), "folder": "", "results": json.dumps({"alpha": str(tmp_path / "out/1.png")})}
+    with marked(tmp_path / "out", "--output-dir") as mark:
+        assert Actor(work_in(tmp_path / "out", tiny_xml, mark=mark))(row)["said"]
+    back = Actor(work_in(tmp_path / "out", tiny_xml, mark=mark))(row)
+    assert f"{tmp_path}/out is another place here" in back["fatal"] and socket.gethostname() in back["fatal"]
 
 
-def test_no_cluster_at_an_address_is_one_line(pictures, free_port, tmp_path, capsys):
-    from tests.conftest import status_of
-
-    assert status_of(main, "--image-path", f"{pictures}/b", "--output-dir", tmp_path / "out", "--ray",
-                     f"127.0.0.1:{free_port}") == 2
-    assert capsys.readouterr().err == f"error: --ray 127.0.0.1:{free_port}: no cluster there (Connection refused)\n"
-
-
-def test_a_server_that_is_silent_or_no_ray_is_no_cluster(monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        with pytest.raises(ValueError, match=f"{port}: no cluster there \\(timed out\\)"):
-            cluster.check_address(f"127.0.0.1:{port}")
-    monkeypatch.undo()
-    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
-    thread = threading.Thread(target=server.handle_request)
-    thread.start()
-    with pytest.raises(ValueError, match="what answers is not Ray"):
-        cluster.check_address(f"127.0.0.1:{server.server_port}")
-    thread.join()
-    server.server_close()
-
-
-def test_a_cluster_that_ray_remembers_and_is_gone_is_one_line(monkeypatch, free_port, tmp_path):
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port}")
-    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "), \
-            cluster.connected("auto"):
-        pass
-    monkeypatch.delenv("RAY_ADDRESS")
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    (tmp_path / "ray").mkdir()
-    (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{free_port}")
-    with pytest.raises(ValueError, match=f"--ray auto: no cluster there, at 127.0.0.1:{free_port} "), \
-            cluster.connected("auto"):
-        pass
-
-
-@pytest.mark.parametrize("address", ["nonsense", "host:port", ":1", "h:99999"])
-def test_what_is_no_address_is_refused(address):
-    with pytest.raises(ValueError, match="is no address"):
-        cluster.check_address(address)
+def test_relative_paths_go_from_where_the_run_was_started(pictures, tiny_xml, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    row = {"file": "in/b/1.png", "folder": "", "results": json.dumps({"alpha": "out/1.png"})}
+    back = Actor(work_in(Path("out"), tiny_xml, started_in=tmp_path))(row)
+    assert back["said"].startswith("in/b/1.png: ") and (tmp_path / "out/1.png").is_file()
+    gone = Actor(work_in(Path("out"), tiny_xml, started_in=tmp_path / "gone"))(row)
+    assert "No such file or directory" in gone["fatal"] and "gone" in gone["fatal"]

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from src.runtime.places import check_place, exists, is_url, local_copy, local_folder, local_results, read_list, url_of
+from src.runtime.places import exists, local_copy, local_folder, local_results, marked, read_list
+from src.urls import is_url, url_of
 
 
 @pytest.fixture
@@ -63,16 +64,30 @@ def test_a_url_that_cannot_be_read_is_named(memory):
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_work(memory):
-    check_place(Path("memory:///out"), "--output-dir")
+    with marked(Path("memory:///out"), "--output-dir") as mark:
+        assert exists(mark)
     assert memory.find("/out") == []
-    with pytest.raises(ValueError, match="--output-dir nonesuch://x"):
-        check_place(Path("nonesuch://x"), "--output-dir")
+    for place, said in (("nonesuch://x", "nonesuch://x cannot"), ("file:///proc/no", "file:///proc/no cannot be written")):
+        with pytest.raises(ValueError, match=f"--output-dir {said}"), marked(Path(place), "--output-dir"):
+            pass
 
 
-def test_a_list_is_a_path_or_url_a_line(tmp_path):
+def test_a_folder_is_marked_and_goes_again_if_nothing_came_of_it(tmp_path):
+    with marked(tmp_path / "a/b", "--output-dir") as mark:
+        assert mark.is_file() and mark.parent == tmp_path / "a/b"
+    assert not (tmp_path / "a/b").exists()
+    with marked(tmp_path / "b", "--output-dir"):
+        (tmp_path / "b/x").touch()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["x"]
+
+
+def test_a_list_is_a_path_or_url_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / " s3 x.png").touch()
     path = tmp_path / "list.txt"
-    path.write_bytes(b"a/b.jpg\n\n s3 x.png\ns3://b/c.png\r\nna\xffme.png\n")
-    assert [str(p) for p in read_list(path)] == ["a/b.jpg", " s3 x.png", "s3:/b/c.png", "na\udcffme.png"]
+    path.write_bytes(b"\xef\xbb\xbfa/b.jpg\n\n s3 x.png\n  s3://b/c.png \r\nna\xffme.png\na/../a/b.jpg\n\xe2\x80\xa8.png\ns3://b/c.png")
+    assert [str(p) for p in read_list(path)] == ["a/b.jpg", " s3 x.png", "s3:/b/c.png", "na\udcffme.png", "\u2028.png"]
+    assert capsys.readouterr().err == f"note: --list {path}: 2 of 7 lines name a file again, which is done once\n"
 
 
 def test_a_list_that_is_none_is_named(tmp_path):
