@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
         source, matting = args.image_path[0], load(hint=hint)
         if args.watch:
             return watch_pictures(Path(source), cut_out(matting, pictures), pictures, kept=kept, output_dir=args.output_dir,
-                                  skip_existing=args.skip_existing)
+                                  skip_existing=args.skip_existing, at_once=usable_cores())
         return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None,
                             kept=kept)
     camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []

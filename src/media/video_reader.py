@@ -50,6 +50,8 @@ class VideoReader:
         self.path, self.problems, self.remarks = str(path), [], []
         if not Path(path).is_file():
             raise no_file("video", path)
+        if not Path(path).stat().st_size:
+            raise ValueError(f"{path} is not a video that can be read: the file is empty")
         with reported(path, "is not a video that can be read"):
             self._container: InputContainer = open_file(path)
         # A picture of the cover counts as a video, but not as the best.

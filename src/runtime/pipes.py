@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -15,10 +16,12 @@ from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.runtime.inputs import is_pattern
 from src.runtime.matting import Matting
-from src.runtime.pictures import Job, done_or_said, in_milliseconds, is_done, plan, written
+from src.runtime.pictures import Job, attempts, in_milliseconds, is_done, plan, written
 
 PIPE, STDIN = "-", "stdin"
 POLL_SECONDS = 0.5
+# A file that stays empty for so long is no beginning of one.
+EMPTY_LOOKS = 20
 Stamp = tuple[int, int]                 # size and time of the last change of a file
 
 
@@ -95,58 +98,98 @@ def stamp_of(path: Path) -> Stamp | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def complete_pictures(folder: Path, *, sleep: Callable[[float], object] = time.sleep) -> Iterator[Path | None]:
-    """Yield each picture in a folder, and each that arrives, when it is not being written any more: its size and time were
-    the same at two looks. Once, unless it changes later; `None` after every look. Other files are named once, in a note.
+def complete_pictures(folder: Path, *, sleep: Callable[[float], object] = time.sleep,
+                      output_dir: Path | None = None) -> Iterator[list[Path]]:
+    """Look at a folder again and again; yield the pictures that are there and that arrive, when they are not being written
+    any more: size and time were the same at two looks, of an empty file at `EMPTY_LOOKS`. Once, unless they change later.
 
-    Raises `FileNotFoundError` if the folder goes.
+    Other files and folders are named once, in a note, but for `output_dir`. Raises `FileNotFoundError` if the folder goes.
     """
     before: dict[Path, Stamp | None] = {}
     done: dict[Path, Stamp | None] = {}
+    same: dict[Path, int] = {}
+    results = () if output_dir is None else (Path(os.path.realpath(output_dir)), *Path(os.path.realpath(output_dir)).parents)
     while True:
         if not folder.is_dir():
             raise FileNotFoundError(f"the watched folder {folder} is gone")
+        complete = []
         for path in sorted(folder.iterdir()):
             stamp = stamp_of(path)
-            if is_hidden(path) or path.is_dir() or path in done and done[path] == stamp or not os.path.lexists(path):
+            # Of a folder, the time changes with what is in it.
+            if is_hidden(path) or path in done and (done[path] == stamp or path.is_dir()) or not os.path.lexists(path):
                 continue
+            same[path] = same.get(path, 0) + 1 if before.get(path) == stamp else 0
             if why := why_no_picture(path):
-                note(f"{printable(path)}: left out, {why}")
+                if Path(os.path.realpath(path)) not in results:
+                    note(f"{printable(path)}: left out, {why}")
                 done[path] = stamp
-            elif before.get(path) == stamp and stamp is not None and stamp[0] > 0:
+            elif stamp is not None and same[path] >= (1 if stamp[0] else EMPTY_LOOKS):
                 done[path] = stamp
-                yield path
+                complete.append(path)
             before[path] = stamp
-        yield None
+        yield complete
         sleep(POLL_SECONDS)
 
 
-def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
-                   skip_existing: bool = False, kept: Sequence[Path] = ()) -> int:
-    """Call `work` for each picture of a folder and each that arrives, until Ctrl-C; the exit status, 1 if any failed.
+class Watched:
+    """What came of the pictures of a watched folder: the last try of each counts."""
 
-    Raises `ValueError` if results would go into the same folder, where they would be pictures that arrive.
+    def __init__(self, look: PictureLook, output_dir: Path, kept: Sequence[Path], *, skip_existing: bool) -> None:
+        self._look, self._output_dir, self._kept, self._skip = look, output_dir, kept, skip_existing
+        self._planned: dict[str, set[Path]] = {}
+        self.good, self.failed = set(), set()
+
+    def jobs(self, pictures: Sequence[Path]) -> list[Job]:
+        """Return what is to be done of the pictures that are complete, and say why the others are not."""
+        jobs = []
+        for picture in pictures:
+            alike = self._planned.setdefault(picture.stem, set())
+            try:
+                [*_, job] = plan([*(alike - {picture}), picture], self._look, output_dir=self._output_dir, kept=self._kept)
+            except ValueError as error:
+                self.fail(picture, error)
+                continue
+            if not (self._skip and picture not in alike and is_done(job)):
+                jobs.append(job)
+            alike.add(picture)
+        return jobs
+
+    def fail(self, picture: Path, error: ValueError) -> None:
+        """Say that a picture failed, or that it is gone."""
+        if os.path.lexists(picture):
+            self.failed.add(picture)
+            complain(f"error: {error}")
+        else:
+            note(f"{printable(picture)}: gone before its turn")
+
+    def do(self, jobs: Sequence[Job], work: Callable[[Job], str], at_once: int) -> None:
+        """Call `work` for each, in up to `at_once` threads, and print the lines in order."""
+        with contextlib.closing(attempts(work, jobs, min(at_once, len(jobs)))) as lines:
+            for job, line in zip(jobs, lines, strict=True):
+                try:
+                    say(line())
+                    self.good.add(job.picture)
+                    self.failed.discard(job.picture)
+                except ValueError as error:
+                    self.fail(job.picture, error)
+
+
+def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
+                   skip_existing: bool = False, kept: Sequence[Path] = (), at_once: int = 1) -> int:
+    """Call `work` for each picture of a folder and each that arrives, in up to `at_once` threads where several wait, until
+    Ctrl-C; the exit status, 1 if any failed.
+
+    Raises `ValueError` if results would go into the same folder, where they would be pictures that arrive, and `OSError` if
+    the disk is full.
     """
     if os.path.realpath(output_dir) == os.path.realpath(folder):
         raise ValueError(f"--watch {folder} would also see its own results: use another --output-dir")
     complain(f"watching {printable(folder)}, Ctrl-C ends")
-    mine: dict[Path, Job] = {}
-    good = failed = 0
+    watched = Watched(look, output_dir, kept, skip_existing=skip_existing)
     try:
-        for picture in complete_pictures(folder):
-            if picture is None:
-                continue
-            try:
-                [*_, job] = plan([*(path for path in mine if path != picture), picture], look, output_dir=output_dir,
-                                 kept=kept)
-                if skip_existing and picture not in mine and is_done(job):
-                    mine[picture] = job
-                    continue
-                say(done_or_said(work, job))
-                mine[picture], good = job, good + 1
-            except ValueError as error:
-                failed += 1
-                complain(f"error: {error}")
+        for pictures in complete_pictures(folder, output_dir=output_dir):
+            if jobs := watched.jobs(pictures):
+                watched.do(jobs, work, at_once)
     except KeyboardInterrupt:
-        complain(f"{good} pictures done, {failed} failed")
-    return 1 if failed else 0
+        complain(f"{len(watched.good)} pictures done, {len(watched.failed)} failed")
+    return 1 if watched.failed else 0

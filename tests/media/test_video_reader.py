@@ -70,6 +70,9 @@ def test_what_is_no_video_gets_one_line_and_a_picture_less_one_too(tmp_path: Pat
     (tmp_path / "bad.mp4").write_bytes(b"junk" * 100)
     with pytest.raises(ValueError, match="bad.mp4 is not a video that can be read: "):
         VideoReader(tmp_path / "bad.mp4")
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(ValueError, match="empty.mp4 is not a video that can be read: the file is empty"):
+        VideoReader(tmp_path / "empty.mp4")
     with pytest.raises(FileNotFoundError, match="no video at"):
         VideoReader(tmp_path / "none.mp4")
 

@@ -16,9 +16,10 @@ import pytest
 pytest.importorskip("openvino")
 
 from src.media.picture_reader import read_alpha, read_image
+from src.media.picture_results import PictureLook
 from src.runtime import pipes
 from src.runtime.matting import Matting
-from src.runtime.pipes import check_pipe, complete_pictures
+from src.runtime.pipes import Watched, check_pipe, complete_pictures
 from tests.conftest import ROOT, write_noise
 
 
@@ -69,20 +70,22 @@ def test_what_does_not_go_together_is_refused(paths, options, said):
         check_pipe(paths, **{"output": None, "watch": False, "save": None, "others": [], **options})
 
 
-def test_a_picture_counts_when_it_is_complete_once_and_again_when_it_changes(tmp_path, noise):
+def test_a_picture_counts_when_it_is_complete_once_and_again_when_it_changes(tmp_path, noise, capsys):
     looks, data, came = iter(range(100)), noise.read_bytes(), []
     steps = {1: lambda: (tmp_path / "b.png").write_bytes(data[:50]), 2: lambda: (tmp_path / "b.png").write_bytes(data),
-             5: lambda: os.utime(tmp_path / "b.png", (1, 1)), 6: lambda: (tmp_path / "notes.txt").write_text("x")}
-    for path in complete_pictures(tmp_path, sleep=lambda _: None):
-        if path is None:
-            look = next(looks)
-            steps.get(look, lambda: None)()
-            if look == 12:
-                break
-        else:
-            came.append((path.name, look))
-    # Written from look 1 on and whole at 2, it was the same at looks 3 and 4; its time changed at 5.
-    assert came == [("b.png", 3), ("b.png", 6)]
+             5: lambda: os.utime(tmp_path / "b.png", (1, 1)), 6: lambda: (tmp_path / "notes.txt").write_text("x"),
+             7: lambda: (tmp_path / "empty.png").touch(), 8: lambda: (tmp_path / "other").mkdir(),
+             9: lambda: (tmp_path / "other" / "c.png").touch()}
+    for look, paths in zip(looks, complete_pictures(tmp_path, sleep=lambda _: None, output_dir=tmp_path / "in/out"),
+                           strict=False):
+        came += [(path.name, look) for path in paths]
+        steps.get(look, lambda: None)()
+        if look == 30:
+            break
+    # Written from look 1 on and whole at 2, it was the same at looks 3 and 4; its time changed at 5; a file stays empty.
+    assert came == [("b.png", 4), ("b.png", 7), ("empty.png", 28)]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"note: {tmp_path}/notes.txt: left out, no picture", f"note: {tmp_path}/other: left out, a folder"]
 
 
 def test_a_watched_folder_is_done_until_ctrl_c(noise, tiny_xml, tmp_path):
@@ -107,6 +110,27 @@ def test_a_watched_folder_is_done_until_ctrl_c(noise, tiny_xml, tmp_path):
     assert process.returncode == 1 and [line.partition(": ")[0].rpartition("/")[2] for line in out.splitlines()] == [
         "a.png", "late.png"]
     assert "broken.jpg is not a picture" in err and "2 pictures done, 1 failed" in err
+
+
+def test_the_last_try_of_a_watched_picture_counts_and_one_that_is_gone_is_noted(tmp_path, noise, capsys):
+    def work(job):
+        if job.picture.read_bytes() == b"half":
+            raise ValueError(f"{job.picture} is not a picture")
+        return f"{job.picture} done"
+
+    watched = Watched(PictureLook(["alpha"]), tmp_path / "out", (), skip_existing=False)
+    half, gone, twin = noise.parent / "b.png", noise.parent / "c.png", noise.with_suffix(".jpg")
+    half.write_bytes(b"half")
+    watched.do(watched.jobs([noise, half, gone]), work, 2)
+    assert (watched.good, watched.failed) == ({noise}, {half})
+    half.write_bytes(b"whole")
+    twin.write_bytes(b"another")
+    watched.do(watched.jobs([half, twin]), work, 2)
+    assert (watched.good, watched.failed) == ({noise, half}, {twin})
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{noise} done", f"{half} done"]
+    assert err.splitlines() == [f"error: {half} is not a picture", f"note: {gone}: gone before its turn",
+                                f"error: {noise} and {twin} would both be written to {tmp_path}/out/a_alpha.png: rename one"]
 
 
 def test_a_folder_that_would_see_its_own_results_is_refused(tmp_path):
