@@ -140,14 +140,15 @@ def table_text(report: Mapping) -> str:
     budget = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
     budget += f" of {recipe['steps_per_epoch']} steps" if recipe["steps_per_epoch"] else ""
     longer = ", ".join(f"{line['epochs']} ({line['network']})" for line in lines if line["mode"] == "scratch-b")
+    longer = f"scratch-B as many epochs as cost what the dense network's would: {longer}" if longer else "scratch-B not yet"
     trained = "" if len(report["runs"]) == report["planned"] else f" **{len(report['runs'])} of {report['planned']} runs.**"
     spread = " ± standard deviation" if len(report["seeds"]) > 1 else ""
     return "\n".join([
         "# Fine-tuned or trained from scratch", "",
         f"Pruned from `{report['ckpt_path']}` with ratio {report['ratio']} and threshold {report['threshold']}; search, and "
-        "tied over the whole network, to the multiply-accumulates of rule paper. "
+        "rule tied over the whole network, to the multiply-accumulates of rule paper. "
         f"Trained {budget} at {recipe['input_size']} px, batch {recipe['batch_size']}, on {data}; scratch-E as long, "
-        f"scratch-B as many epochs as cost what the dense network's would: {longer}. Errors after the last epoch on "
+        f"{longer}. Errors after the last epoch on "
         f"{lines[0]['n']} images of val, the network at {report['ref_size']} px, mean{spread} over seeds "
         f"{', '.join(map(str, report['seeds']))}.{trained}", "",
         *error_table(lines, "mse"), "", *error_table(lines, "mad"), "",
