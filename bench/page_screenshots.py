@@ -1,9 +1,10 @@
 """Screenshots of each tab of the page, for docs/, by headless Chromium (Debian: chromium, chromium-driver):
 
     python demo.py --port 7861 &
-    python bench/page_screenshots.py --url http://127.0.0.1:7861 --video VIDEO
+    python bench/page_screenshots.py --url http://127.0.0.1:7861
 
-writes `docs/page_picture.webp`, `page_video.webp`, `page_webcam.webp` and `page_compare.webp`. The webcam shows the video.
+writes `docs/page_picture.webp`, `page_video.webp`, `page_webcam.webp`, `page_compare.webp`, and `page_phone.webp` as a phone
+shows the first and the last. The webcam shows the video, by default a slow move over a portrait of `data/sample`.
 """
 from __future__ import annotations
 
@@ -27,8 +28,25 @@ from src.script import run_script
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--use-fake-ui-for-media-stream",
-         "--use-fake-device-for-media-stream", "--window-size=1240,1060")
-PATIENCE, QUALITY = 300.0, 80
+         "--use-fake-device-for-media-stream", "--window-size=1240,1060", "--hide-scrollbars")
+PATIENCE, QUALITY, GAP = 300.0, 80, 8
+SAMPLE = ROOT / "data" / "sample" / "val" / "fg"
+MOVED = SAMPLE / "portrait_57.webp"
+PHONE = {"width": 390, "height": 1000, "pixelRatio": 1.0, "touch": True}
+
+
+def slow_move(picture: Path, path: Path, *, size: tuple[int, int] = (640, 480), frames: int = 100) -> None:
+    """Write a video that comes a little nearer to the upper part of a picture, and goes back."""
+    with Image.open(picture) as file, av.open(str(path), "w") as out:
+        image, stream = file.convert("RGB"), out.add_stream("libx264", rate=25, options={"crf": "16"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(frames):
+            near = 1 - 0.12 * abs(1 - 2 * number / (frames - 1))
+            wide, high = image.width * near, image.width * near * size[1] / size[0]
+            left, top = (image.width - wide) / 2, (image.height - high) * 0.06
+            frame = image.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + wide, top + high))
+            out.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        out.mux(stream.encode())
 
 
 def as_webcam(video: Path, path: Path, frames: int = 150) -> None:
@@ -47,13 +65,15 @@ def as_webcam(video: Path, path: Path, frames: int = 150) -> None:
 class Shots:
     """A browser at the page."""
 
-    def __init__(self, url: str, webcam: Path, output_dir: Path) -> None:
+    def __init__(self, url: str, webcam: Path, output_dir: Path, *, phone: bool = False) -> None:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
 
         options = webdriver.ChromeOptions()
         for flag in (*FLAGS, f"--use-file-for-fake-video-capture={webcam}"):
             options.add_argument(flag)
+        if phone:
+            options.add_experimental_option("mobileEmulation", {"deviceMetrics": PHONE})
         self.driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
         self.driver.get(url)
         self.output_dir = output_dir
@@ -82,17 +102,43 @@ class Shots:
         self.all(f"{where} input[type=file]")[0].send_keys(str(path))
         self.wait(lambda: self.all(until))
 
-    def save(self, name: str) -> None:
-        """Write what is seen, when it has come to rest."""
+    def seen(self) -> Image.Image:
+        """Return what is seen, when it has come to rest."""
         time.sleep(2)
-        picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
-        picture.save(self.output_dir / f"page_{name}.webp", quality=QUALITY, method=6)
+        return Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+
+    def save(self, name: str) -> None:
+        write(self.seen(), self.output_dir, name)
 
 
-def take(url: str, video: Path, picture: Path, output_dir: Path) -> None:
+def write(picture: Image.Image, output_dir: Path, name: str) -> None:
+    """Write a screenshot for the documentation."""
+    picture.save(output_dir / f"page_{name}.webp", quality=QUALITY, method=6)
+
+
+def take_phone(url: str, webcam: Path, picture: Path, output_dir: Path) -> None:
+    """Take the tabs Picture and Compare as a phone shows them, beside one another."""
+    shots = Shots(url, webcam, output_dir, phone=True)
+    try:
+        shots.drop("#photograph", picture, "#times strong")
+        first = shots.seen()
+        shots.tab("Compare")
+        shots.drop("#compare-photograph", picture, "#compare-table table")
+        second = shots.seen()
+    finally:
+        shots.driver.quit()
+    both = Image.new("RGB", (first.width + second.width + GAP, first.height), "#94a3b8")
+    both.paste(first, (0, 0))
+    both.paste(second, (first.width + GAP, 0))
+    write(both, output_dir, "phone")
+
+
+def take(url: str, video: Path | None, picture: Path, output_dir: Path) -> None:
     """Take a screenshot of each tab of the page at `url`. Raises `ValueError` if something does not come."""
     with tempfile.TemporaryDirectory() as folder:
         webcam = Path(folder) / "webcam.mjpeg"
+        if video is None:
+            slow_move(MOVED, video := Path(folder) / "portrait.mp4")
         as_webcam(video, webcam)
         shots = Shots(url, webcam, output_dir)
         try:
@@ -115,13 +161,15 @@ def take(url: str, video: Path, picture: Path, output_dir: Path) -> None:
             shots.save("compare")
         finally:
             shots.driver.quit()
+        take_phone(url, webcam, picture, output_dir)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)")
-    parser.add_argument("--video", type=Path, required=True, help="a short video of a person")
-    parser.add_argument("--picture", type=Path, default=ROOT / "data" / "img2.jpg", help="default: data/img2.jpg")
+    parser.add_argument("--video", type=Path, help="a short video of a person")
+    parser.add_argument("--picture", type=Path, default=SAMPLE / "portrait_59.webp", help="default: a portrait of "
+                        "data/sample")
     parser.add_argument("--output-dir", type=Path, default=ROOT / "docs", help="default: docs")
     return parser.parse_args(argv)
 
@@ -129,7 +177,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
-    take(args.url, args.video.resolve(), args.picture.resolve(), args.output_dir)
+    take(args.url, args.video and args.video.resolve(), args.picture.resolve(), args.output_dir)
     return 0
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from src.console import complain, note, printable, say
-from src.media.picture_formats import is_hidden, why_no_picture
+from src.media.picture_formats import image_suffixes, is_hidden, why_no_picture
 from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
+from src.media.video_reader import VIDEO_SUFFIXES
 from src.runtime.inputs import is_pattern
 from src.runtime.matting import Matting
 from src.runtime.pictures import Job, attempts, in_milliseconds, is_done, plan, written
@@ -49,6 +50,8 @@ def check_pipe(paths: Sequence[str], *, output: str | None, watch: bool, save: S
         raise ValueError(f"--watch needs a folder, --image-path is {path}")
     if output and (path.is_dir() or is_pattern(path)):
         raise ValueError(f"--output - is for one picture, --image-path is {path}")
+    if output and path.suffix.lower() in set(VIDEO_SUFFIXES) - image_suffixes():
+        raise ValueError(f"--output - is for one picture, --image-path is the video {path}: leave --output out")
     if output and save and len(set(save)) != 1:
         raise ValueError(f"--output - writes one kind, --save has {' '.join(save)}")
     if output and sys.stdout is None or PIPE in paths and sys.stdin is None:
@@ -82,11 +85,21 @@ def pipe_picture(matting: Matting, source: str, look: PictureLook, *, output_dir
             result.parent.mkdir(parents=True, exist_ok=True)
         paths = save_results(picture, alpha, results, look)
         if to_stdout:
-            sys.stdout.buffer.write(paths[0].read_bytes())
-            sys.stdout.buffer.flush()
+            to_pipe(paths[0].read_bytes())
         (complain if to_stdout else say)(f"{name}: {in_milliseconds(matting.milliseconds)} -> "
                                          f"{'stdout' if to_stdout else written(paths)}")
     return 0
+
+
+def to_pipe(data: bytes) -> None:
+    """Write to stdout. Raises `OSError` that says so if nobody takes it; what is buffered is dropped then."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # Or Python would try again at the end, and say so in lines of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"the picture could not be written to stdout: {error.strerror}") from None
 
 
 def stamp_of(path: Path) -> Stamp | None:

@@ -43,6 +43,18 @@ def test_a_picture_goes_in_by_stdin_and_its_alpha_out_by_stdout(noise, tiny_xml,
     assert done.stderr.startswith(b"stdin: preprocess ") and not list(tmp_path.glob("result/*"))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_stdout_that_takes_nothing_is_one_line(noise, tiny_xml, tmp_path):
+    closed, pipe = os.pipe()
+    os.close(closed)
+    for out, why in ((os.open("/dev/full", os.O_WRONLY), "No space left on device"), (pipe, "Broken pipe")):
+        done = subprocess.run([sys.executable, str(ROOT / "inference_openvino.py"), "--model-path", str(tiny_xml["free"]),
+                               "--image-path", str(noise), "--output", "-"], stdout=out, stderr=subprocess.PIPE, text=True,
+                              cwd=tmp_path, timeout=300, check=False)
+        os.close(out)
+        assert (done.returncode, done.stderr) == (2, f"error: the picture could not be written to stdout: {why}\n")
+
+
 def test_a_file_goes_out_as_a_cut_out_and_stdin_into_files(noise, tiny_xml, tmp_path):
     done = infer("--model-path", tiny_xml["free"], "--image-path", noise, "--output", "-", "--format", "webp", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout[8:12] == b"WEBP"
@@ -63,6 +75,7 @@ def test_what_is_no_picture_costs_one_line_and_nothing_goes_out(data, tiny_xml, 
     (["-"], {"watch": True}, "--watch goes without pipes"), (["a", "-"], {}, "--image-path - takes one --image-path, not 2"),
     (["."], {"output": "-"}, "--output - is for one picture, --image-path is ."),
     (["a.jpg"], {"output": "-", "save": ["alpha", "cutout"]}, "writes one kind, --save has alpha cutout"),
+    (["a.mp4"], {"output": "-"}, "--output - is for one picture, --image-path is the video a.mp4"),
     (["a.jpg"], {"watch": True}, "--watch needs a folder, --image-path is a.jpg"),
     (["-"], {"others": ["--ray"]}, "--image-path - goes without --ray")])
 def test_what_does_not_go_together_is_refused(paths, options, said):
