@@ -17,7 +17,9 @@ import sys
 from pathlib import Path
 
 from src.command_line import Parser
+from src.console import no_file
 from src.media.picture_decoder import limit_pixels
+from src.page.address import check_address
 from src.page.dense import find_dense
 from src.page.files import temporary_folder
 from src.runtime.network import SHIPPED, shipped_model
@@ -55,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the page needs gradio: pip install -r requirements-demo.txt")
+    check_address(args.host, args.port)
+    if args.dense_path is not None and not args.dense_path.is_file():
+        raise no_file("dense network", args.dense_path)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     limit_pixels(args.max_megapixels * 10 ** 6)
     networks = {name: shipped_model(name) for name, paths in SHIPPED.items() if any(path.is_file() for path in paths)}

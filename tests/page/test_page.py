@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ from src.media.picture_reader import read_picture
 from src.media.video_reader import VideoReader
 from src.media.video_results import Look
 from src.page import dense
+from src.page.address import check_address
 from src.page.compare import DENSE, Measured, compared, say_compared
 from src.page.controls import backdrop_of, colour_of
 from src.page.files import FOLDER_VARIABLE, result_folder, sweep, temporary_folder
@@ -180,8 +182,23 @@ def test_compare_says_what_it_needs_without_torch(monkeypatch, tmp_path):
         dense.find_dense(Path("x.xml"))
 
 
+def test_where_the_page_cannot_listen_is_told_by_flag():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"--port {port} is taken by another program"):
+            check_address("127.0.0.1", port)
+    check_address("127.0.0.1", port)
+    for host, said in (("", "--host is empty"), ("192.0.2.77", "where this machine cannot listen"),
+                       ("no such.invalid", "no address or name that is known here")):
+        with pytest.raises(ValueError, match=said):
+            check_address(host, port)
+
+
 def test_bad_options_cost_one_line():
     for options, said in ((("--max-upload", "0"), "--max-upload is 0, allowed are whole numbers from 1"),
-                          (("--port", "70000"), "--port is 70000, allowed are")):
+                          (("--port", "70000"), "--port is 70000, allowed are"),
+                          (("--dense-path", "none.xml"), "error: no dense network at none.xml\n")):
         done = run("demo.py", *options)
         assert done.returncode == 2 and said in done.stderr
