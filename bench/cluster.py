@@ -95,8 +95,8 @@ def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while subprocess.run([*ray, "status", f"--address=127.0.0.1:{PORT}"], check=False, capture_output=True).returncode:
-            if head.poll() is not None:
-                raise ValueError(f"Ray did not start: status {head.returncode}")
+            if head.poll() is not None or time.perf_counter() - begin > 120:
+                raise ValueError(f"Ray did not start: status {head.poll()}")
         started, used, before = time.perf_counter() - begin, children_seconds(), tree_seconds(head.pid)
         total, peak = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / "ray"), "--ray",
                            f"127.0.0.1:{PORT}"], cores, out / "ray.log")

@@ -206,8 +206,10 @@ class _Skipped:
         self._strict = strict
 
     def __call__(self, error: Exception) -> bool:
-        said = next((str(part) for part in error.args if isinstance(part, str)), type(error).__name__)
-        where = next((str(part) for part in reversed(error.args) if isinstance(part, str) and ".tar" in part), "")
+        # What Python says of the file that is open becomes its name.
+        words = [re.sub(r"(.*) @ <\S+ name='(.*)'>", r"\2: \1", part) for part in error.args if isinstance(part, str)]
+        said = words[0] if words else type(error).__name__
+        where = next((part for part in reversed(words) if ".tar" in part), "")
         line = said if where in said else f"{where}: {said}"
         if self._strict:
             raise ValueError(f"{line} (--strict)") from None
