@@ -18,6 +18,7 @@ from src.media.video_results import Look
 from src.runtime.matting import Matting
 from src.runtime.network import shipped_model
 from src.runtime.pictures import Job, in_milliseconds, is_full, written
+from src.runtime.pipeline import keep_freed_memory, one_opencv_thread
 from src.runtime.places import exists, local_copy, local_folder, local_results
 from src.runtime.video import matte_video, report_video
 from src.script import NetworkError, one_line
@@ -70,6 +71,7 @@ class Actor:
             if self._work.mark is not None and not exists(self._work.mark):
                 raise ValueError(f"--output-dir {place(self._work.output_dir)} is another place here than where the run was "
                                  "started, expected a folder or URL that all machines share")
+            keep_freed_memory()
             self._ready = Matting(**self._work.matting), _look_of(PictureLook, self._work.picture)
         return self._ready
 
@@ -85,7 +87,8 @@ class Actor:
             if row["folder"]:
                 return back | matte_video_file(Path(row["file"]), Path(row["folder"]), self._work)
             results = {kind: Path(path) for kind, path in json.loads(row["results"]).items()}
-            return back | {"said": matte_job(matting, Job(Path(row["file"]), results), look)}
+            with one_opencv_thread():
+                return back | {"said": matte_job(matting, Job(Path(row["file"]), results), look)}
         except NetworkError as error:
             return back | fatal(error)
         except (ValueError, OSError, MemoryError) as error:
