@@ -10,8 +10,9 @@ sample.
 
     python bench/latency.py --profile result/latency/pruned_fp32.xml
 
-prints where the milliseconds of one IR go instead. `--mediapipe-python` is an interpreter of an environment with
-`mediapipe==0.10.21`, the last release with its weights in the wheel; it needs numpy 1, so it has to be another one.
+prints where the milliseconds of one IR go instead, or of several side by side. `--mediapipe-python` is an interpreter of an
+environment with `mediapipe==0.10.21`, the last release with its weights in the wheel; it needs numpy 1, so it has to be
+another one.
 """
 from __future__ import annotations
 
@@ -30,6 +31,8 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np
 
 from src.command_line import Parser
+from src.console import progress_bar
+from src.deploy.instruction_set import available
 from src.deploy.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
 from src.files import check_writable, write_json, write_text
 from src.media.backdrop import parse_backdrop
@@ -45,6 +48,8 @@ SIZES = ((512, 512), (512, 288))
 TARGETS = {"params": 1.34e6, "macs": 3.66e9}
 OFFICIAL, INT8 = "dense, official export, FP32", "ours, pruned, INT8"
 PICTURE = ROOT / "data" / "img.jpg"
+# Of a profile: kinds of operators that take less are not named.
+LEAST_SHARE = 0.005
 # A convolution that keeps the arithmetic units busy and fits the cache: what the CPU can do at most.
 PEAK = {"channels": 256, "side": 64}
 
@@ -299,11 +304,34 @@ def print_profile(path: Path, threads: int) -> None:
         kinds[kind, kernel] += ms
     print(f"{path}, 512x512, {threads} threads: {total:.1f} ms\n\n| operator | kernel | ms | % |\n|---|---|---:|---:|")
     for (kind, kernel), ms in kinds.most_common():
-        if ms > 0.005 * total:
+        if ms > LEAST_SHARE * total:
             print(f"| {kind} | {kernel} | {ms:.1f} | {100 * ms / total:.0f} |")
     print("\n| slowest | operator | ms |\n|---|---|---:|")
     for name, kind, _, ms in sorted(nodes, key=lambda node: -node[3])[:20]:
         print(f"| {name} | {kind} | {ms:.2f} |")
+
+
+def operators(profiles: list[list[tuple[str, str, str, float]]]) -> dict[str, list[float]]:
+    """Sum the milliseconds of each kind of operator in each of some profiles, the kind that takes most in any of them first;
+    those of under `LEAST_SHARE` everywhere together as the last, whatever they are."""
+    sums = [collections.Counter() for _ in profiles]
+    for kinds, nodes in zip(sums, profiles, strict=True):
+        for _, kind, _, ms in nodes:
+            kinds[kind] += ms
+    kinds = {kind: [own[kind] for own in sums] for kind in set().union(*sums)}
+    named = sorted((kind for kind, values in kinds.items() if any(
+        ms > LEAST_SHARE * own.total() for ms, own in zip(values, sums, strict=True))), key=lambda kind: -max(kinds[kind]))
+    rest = [sum(values) for values in zip(*(values for kind, values in kinds.items() if kind not in named), strict=True)]
+    return {kind: kinds[kind] for kind in named} | {"the rest": rest or [0.0] * len(profiles)}
+
+
+def print_profiles(paths: list[Path], threads: int) -> None:
+    """Print a table of milliseconds by kind of operator, a column for each network."""
+    table = operators([profile(path, threads=threads) for path in progress_bar(paths, desc="profile", unit="network")])
+    print(f"ms by operator, 512x512, {threads} threads; instruction sets: {', '.join(available())}\n")
+    print("| operator | " + " | ".join(f"{path.stem}" for path in paths) + " |\n|---|" + "---:|" * len(paths))
+    for kind, values in (*table.items(), ("**all**", [sum(column) for column in zip(*table.values(), strict=True)])):
+        print(f"| {kind} | " + " | ".join(f"{ms:.1f}" for ms in values) + " |")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -317,13 +345,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     parser.add_argument("--repeats", type=int, default=15, help="turns of each network (default: %(default)s)")
     parser.add_argument("--mediapipe-python", type=Path, help="interpreter with mediapipe==0.10.21, to compare with")
-    parser.add_argument("--profile", type=Path, metavar="XML", help="print where the time of this IR goes, and stop")
+    parser.add_argument("--profile", type=Path, nargs="+", default=[], metavar="XML", help="print where the time of this IR "
+                        "goes, or of several side by side, and stop")
     args = parser.parse_args(argv)
     if min(args.threads) < 1 or args.repeats < 2:
         parser.error("--threads are from 1, --repeats from 2")
-    for name in ("ckpt_path", "pruned_ckpt", "fp16_xml", "int8_xml", "mediapipe_python", "profile"):
+    for name in ("ckpt_path", "pruned_ckpt", "fp16_xml", "int8_xml", "mediapipe_python"):
         if (path := getattr(args, name)) and not path.is_file():
             parser.error(f"--{name.replace('_', '-')}: no file at {path}")
+    for path in args.profile:
+        if not path.is_file():
+            parser.error(f"--profile: no file at {path}")
     return args
 
 
@@ -331,7 +363,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = parse_args(argv)
     if args.profile:
-        print_profile(args.profile, args.threads[0])
+        if len(args.profile) == 1:
+            print_profile(args.profile[0], args.threads[0])
+        else:
+            print_profiles(args.profile, args.threads[0])
         return 0
     check_writable(args.output_dir, "--output-dir")
     result = measure(args)

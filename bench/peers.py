@@ -11,7 +11,8 @@
 Errors are means over the pictures of the half *report* at their original size, milliseconds are of one picture
 (data/img.jpg) from its pixels to its alpha, resizing included, in turns. What is not given is left out and named. Writes
 `result/peers.json`, `.md`, and `.png`: of the shipped sample the picture where each peer is most ahead of our INT8 network,
-and the one where ours is.
+and the one where ours is. A picture whose errors are in `result/peers.jsonl`, by the same files, is not done again.
+`--only errors` and `--only times` do one half, and take the other from `peers.json`.
 """
 from __future__ import annotations
 
@@ -34,10 +35,11 @@ from latency import export
 from PIL import Image
 
 from src.command_line import Parser
+from src.console import progress_bar
 from src.data.samples import Pair, find_pairs, read_pair
 from src.data.sources import Source, pairs_by_set
 from src.deploy.latency import EXACT, quartiles
-from src.evaluation.evaluate import errors_of, matte_errors, summarise_sets
+from src.evaluation.evaluate import matte_errors, read_ahead, summarise, summarise_sets
 from src.evaluation.predict import Predict, openvino_predictor
 from src.evaluation.report import format_error
 from src.evaluation.sheet import paste_line, tile
@@ -45,6 +47,8 @@ from src.files import check_writable, write_atomically, write_json, write_text
 from src.media.compositing import to_uint8
 from src.media.picture_reader import read_image
 from src.media.preprocess import area_resize, to_alpha
+from src.records import Real, Table, read_json, read_lines
+from src.results import sha256
 from src.runtime.matting import Matting
 from src.runtime.network import last_line, shared_core
 from src.script import provenance, run_script
@@ -56,6 +60,9 @@ OURS = {"ours, FP32": "pruned_modnet_fp16.xml", INT8: "pruned_modnet_int8.xml",
         "ours, fast, INT8": "pruned_modnet_fast_int8.xml"}
 ISNET_SIDE, ISNET_MODEL = 1024, "/models/medium"
 METRICS = ("mse", "mad", "grad")
+ERRORS, TIMES = PARTS = ("errors", "times")
+ROW = {"by": dict, "set": str, "name": str, **{metric: Real(0) for metric in METRICS}}
+RESULT = {"milliseconds?": Table(Table(Real(0))), "threads?": Real(1), "errors?": Table(Table(dict))}
 
 
 def joined(resources: Path, onnx_path: Path) -> Path:
@@ -121,6 +128,40 @@ class Selfie:
         self.process.wait()
 
 
+def made_of(name: str, *, isnet_path: Path | None, mediapipe: Path | None, dense: Path | None) -> dict[str, str]:
+    """Say which network this is, and by which file: what errors are kept under."""
+    path = {ISNET: isnet_path, MEDIAPIPE: mediapipe, DENSE: dense}.get(name) or ROOT / "pretrained" / OURS[name]
+    weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
+    return {"network": name, "sha256": sha256(weights)}
+
+
+def errors_by_set(networks: Mapping[str, Predict], made: Mapping[str, dict], pairs: Mapping[str, Sequence[Pair]],
+                  path: Path) -> dict[str, dict[str, dict]]:
+    """Compute the errors on each data set, by set and network as `summarise` gives them; those in `path` (.jsonl) stay."""
+    there = {(json.dumps(row["by"]), row["set"], row["name"]): row for row in read_lines(path, ROW)}
+    found: dict[str, dict[str, dict]] = {}
+    for own, of_set in pairs.items():
+        rows: dict[str, list[dict]] = {name: [] for name in networks}
+
+        def lacking(pair: Pair, own: str = own) -> list[str]:
+            return [name for name in networks if (json.dumps(made[name]), own, pair.image.name) not in there]
+
+        left = [pair for pair in of_set if lacking(pair)]
+        for pair, (image, alpha) in zip(progress_bar(left, desc=own), read_ahead(left), strict=True):
+            for name in lacking(pair):
+                row = {"by": made[name], "set": own, "name": pair.image.name,
+                       **matte_errors(networks[name](image), alpha, METRICS)}
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                there[json.dumps(made[name]), own, pair.image.name] = row
+        for name in networks:
+            for pair in of_set:
+                row = there[json.dumps(made[name]), own, pair.image.name]
+                rows[name].append({key: row[key] for key in ("name", *METRICS)})
+        found[own] = {name: summarise(images) for name, images in rows.items()}
+    return found
+
+
 @contextlib.contextmanager
 def predictors(threads: int, *, isnet_path: Path | None, mediapipe: Path | None, dense: Path | None,
                folder: Path) -> Iterator[dict[str, Predict]]:
@@ -173,13 +214,18 @@ def draw(networks: Mapping[str, Predict], pairs: Sequence[Pair], path: Path) -> 
 
 
 def markdown(result: dict) -> str:
-    """Return the table: milliseconds, and the errors on each data set."""
-    sets = list(result["errors"])
+    """Return the table: milliseconds, and the errors on each data set; a dash for what was not measured."""
+    sets, times = list(result["errors"]), result["milliseconds"]
     heads = [f"{name} {metric}" for name in sets for metric in METRICS]
-    lines = [f"| | ms, {result['threads']} threads | " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) + 1)]
-    for name, ms in result["milliseconds"].items():
-        cells = [format_error(metric, result["errors"][own][name][metric]) for own in sets for metric in METRICS]
-        lines.append(f"| {name} | {ms['median']:.1f} ({ms['q1']:.1f}-{ms['q3']:.1f}) | " + " | ".join(cells) + " |")
+    threads = f", {result['threads']} threads" if times else ""
+    lines = [f"| | ms{threads} | " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) + 1)]
+    for name in dict.fromkeys((*(name for own in sets for name in result["errors"][own]), *times)):
+        ms = times.get(name)
+        cells = ["-" if ms is None else f"{ms['median']:.1f} ({ms['q1']:.1f}-{ms['q3']:.1f})"]
+        for own in sets:
+            errors = result["errors"][own].get(name)
+            cells += ["-" if errors is None else format_error(metric, errors[metric]) for metric in METRICS]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     counts = ", ".join(f"{own} {next(iter(errors.values()))['n']}" for own, errors in result["errors"].items())
     left_out = f" Left out: {', '.join(result['left_out'])}." if result["left_out"] else ""
     return "\n".join(lines) + f"\n\nN: {counts}.{left_out}\n"
@@ -197,6 +243,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="take the first N pictures of each data set")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=7, help="turns of the timing (default: %(default)s)")
+    parser.add_argument("--only", choices=PARTS, help="measure the errors alone, or the times alone")
     parser.add_argument("--output-dir", type=Path, default=Path("result"), help="default: %(default)s")
     args = parser.parse_args(argv)
     for name, least in (("limit", 1), ("threads", 1), ("repeats", 2)):
@@ -212,20 +259,26 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
-    folder = args.output_dir / "peers"
+    folder, json_path = args.output_dir / "peers", args.output_dir / "peers.json"
     folder.mkdir(parents=True, exist_ok=True)
+    given = {"isnet_path": args.isnet, "mediapipe": args.mediapipe_python, "dense": args.dense_ckpt}
     left_out = [f"{name} (no {option})" for name, option, path in (
         (ISNET, "--isnet", args.isnet), (MEDIAPIPE, "--mediapipe-python", args.mediapipe_python)) if path is None]
-    pairs = pairs_by_set([Source(path) for path in args.data_dir], half="report", limit=args.limit)
-    with predictors(args.threads, isnet_path=args.isnet, mediapipe=args.mediapipe_python, dense=args.dense_ckpt,
-                    folder=folder) as networks:
-        taken = milliseconds(networks, read_image(PICTURE), args.repeats)
-        errors = {name: errors_of(networks, own, metrics=METRICS, title=f"eval {name}") for name, own in pairs.items()}
-        draw(networks, find_pairs(SAMPLE, "val"), args.output_dir / "peers.png")
-    every = {label: summarise_sets({name: found[label]["images"] for name, found in errors.items()}) for label in taken}
-    result = {"milliseconds": taken, "errors": errors, "all": every, "left_out": left_out, "threads": args.threads,
+    before = read_json(json_path, RESULT) if args.only and json_path.is_file() else {}
+    taken, threads, errors = before.get("milliseconds", {}), before.get("threads", args.threads), before.get("errors", {})
+    with predictors(args.threads, folder=folder, **given) as networks:
+        if args.only != ERRORS:
+            taken, threads = milliseconds(networks, read_image(PICTURE), args.repeats), args.threads
+        if args.only != TIMES:
+            pairs = pairs_by_set([Source(path) for path in args.data_dir], half="report", limit=args.limit)
+            made = {name: made_of(name, **given) for name in networks}
+            errors = errors_by_set(networks, made, pairs, json_path.with_suffix(".jsonl"))
+            draw(networks, find_pairs(SAMPLE, "val"), args.output_dir / "peers.png")
+    every = {label: summarise_sets({own: of_set[label]["images"] for own, of_set in errors.items()})
+             for label in networks if errors and all(label in of_set for of_set in errors.values())}
+    result = {"milliseconds": taken, "errors": errors, "all": every, "left_out": left_out, "threads": threads,
               **provenance()}
-    write_json(args.output_dir / "peers.json", result)
+    write_json(json_path, result)
     write_text(args.output_dir / "peers.md", markdown(result))
     print(markdown(result))
     return 0

@@ -112,3 +112,20 @@ def test_peak_memory_is_the_processes_own() -> None:
     child = float(subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     assert peak_memory() > block.nbytes / 2**20
     assert 1 < child < block.nbytes / 2**20 / 2    # `ru_maxrss` of the child would be that of this process
+
+
+def test_operators_of_several_networks_stand_side_by_side_and_none_is_lost(bench) -> None:
+    first = [("a", "Convolution", "x", 6.0), ("b", "Convolution", "y", 3.0), ("c", "Reshape", "x", 0.01)]
+    second = [("a", "Convolution", "x", 1.0), ("d", "MVN", "x", 50.0), ("e", "Split", "x", 0.02)]
+    assert bench.operators([first, second]) == {"MVN": [0.0, 50.0], "Convolution": [9.0, 1.0],
+                                                "the rest": pytest.approx([0.01, 0.02])}
+
+
+def test_a_profile_of_several_networks_is_one_table(bench, embedded: Path, tiny_xml: dict[str, Path],
+                                                    capsys: pytest.CaptureFixture) -> None:
+    assert bench.main(["--profile", str(embedded), str(tiny_xml["free"])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == f"| operator | {embedded.stem} | {tiny_xml['free'].stem} |"
+    columns = [[float(line.split("|")[at]) for line in lines[4:-1]] for at in (2, 3)]
+    for column, at in zip(columns, (2, 3), strict=True):
+        assert float(lines[-1].split("|")[at]) == pytest.approx(sum(column), abs=0.06 * len(column))
