@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from src.console import progress_bar
+from src.deploy.quantised_graph import spare_passes
 from src.deploy.weight_rounding import rounded_weights, with_weights
 from src.media.picture_formats import list_images
 from src.media.picture_reader import read_image
@@ -27,9 +28,10 @@ RANKED_PICTURES = 6
 ROUNDED_PICTURES = 10
 VERSIONS = 10
 MOST_IN_FLOAT = 2 / 3
-# What an IBNorm reads (layers.1 of a ConvIBNormReLU), and the last stage's statistics at half size: NNCF quantises the
-# convolution's outputs there, and a pass of its own makes floats of them for the norm. Which way is nearer differs.
-NORMS = (r".*/layers\.1/.*", r".*/conv_f/(Mul|Add|ReduceL2|ReduceMean).*")
+# What an IBNorm reads (layers.1 of a ConvIBNormReLU, whose instance norm OpenVINO names by its type alone), and the last
+# stage's statistics at half size: NNCF quantises the convolution's outputs there, and a pass of its own makes floats of
+# them for the norm. Which way is nearer differs.
+NORMS, NORM_TYPES = (r".*/layers\.1/.*", r".*/conv_f/(Mul|Add|ReduceL2|ReduceMean).*"), ("MVN",)
 QUANTISED = ("Convolution", "GroupConvolution", "MatMul")
 # `/model/hr_branch/conv_hr2x/conv_hr2x.0/layers/...` -> `hr_branch/conv_hr2x/conv_hr2x.0`, as the ONNX export names layers.
 MODULE = re.compile(r"(features\.\d+|(?:lr|hr|f)_branch/\w+(?:/\w+\.\d+)?)(?=/)")
@@ -145,9 +147,11 @@ def _quantise(model: Model, pictures: Sequence[np.ndarray], in_float: list[str],
     nncf.set_log_level(40)
     data = nncf.Dataset(list(pictures), lambda picture: _batch(model, picture))
     whole = [f"(.*/)?{re.escape(group)}(/.*)?$" for group in in_float]
-    scope = nncf.IgnoredScope(patterns=[*patterns, *whole], validate=False)
-    return nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope,
+    scope = nncf.IgnoredScope(patterns=[*patterns, *whole], types=list(NORM_TYPES) if patterns else [], validate=False)
+    made = nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(pictures), ignored_scope=scope,
                          advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=rough))
+    spare_passes(made)
+    return made
 
 
 def layer_groups(model: Model) -> dict[str, list[str]]:
