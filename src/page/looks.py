@@ -60,10 +60,12 @@ footer {display: none !important}
     .container.gallery {width: 58px !important; height: 58px}
     .work {gap: 14px !important; flex-direction: column}
     .work > .column {display: contents}
-    .work > .column > * {order: 2}
+    .work > .column > * {order: 2; max-width: calc(100vw - 64px)}
+    #compare-table {overflow-x: auto}
     .work > .column:last-child > * {order: 1}
     .work > .column > .first {order: 0}
-    #compare-table :is(th, td) {padding: 6px 4px; font-size: .9em}
+    #compare-table :is(th, td) {padding: 5px 3px; font-size: .85em}
+    #compare-table th {white-space: normal; min-width: 0}
 }
 """
 
