@@ -20,8 +20,8 @@ from src.page.photo import on_checks, small
 
 REPEATS = 5
 DENSE = "dense"
-EXPLAINED = (f"Median of {REPEATS}, the network alone, on this machine beside all else it does. How far mattes differ is "
-             "the mean over the pixels, from 0 to 1.")
+EXPLAINED = (f"Median of {REPEATS}, the network alone, on this machine beside all else it does, each at the size that is "
+             "its own unless you choose one. How far mattes differ is the mean over the pixels, from 0 to 1.")
 
 
 def megabytes(path: Path) -> float:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from src.media.backdrop import Backdrop, parse_backdrop
 from src.page.looks import FIRST
-from src.page.offer import SIZES
+from src.page.offer import OWN, SIZES
 
 TRANSPARENT, COLOUR, PICTURE, BLUR = "transparent", "colour", "picture", "blur"
 FOREGROUNDS = [("Fast", "fast"), *([("Multi-level (slower)", "ml")] if importlib.util.find_spec("pymatting") else []),
@@ -57,7 +57,7 @@ def network_choice(networks: Iterable[str], label: str = "Network") -> tuple[gr.
     """Add the choice of a network and of the size that it sees."""
     names = list(networks)
     return (gr.Radio(titled(names), value=names[0], label=label),
-            gr.Dropdown([(f"{size} pixels", size) for size in SIZES], value=512, label="Short side that the network sees",
+            gr.Dropdown([(f"{size} pixels" if size else "Its own", size) for size in SIZES], value=OWN, label="Short side that the network sees",
                         info="Less is faster, more keeps finer hair"))
 
 

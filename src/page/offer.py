@@ -8,14 +8,16 @@ from pathlib import Path
 
 from src.runtime.matting import Matting
 
-SIZES = (256, 320, 384, 512, 640, 768, 1024)
+# What a visitor says for the size that a network says itself, in its IR.
+OWN = 0
+SIZES = (OWN, 256, 320, 384, 512, 640, 768, 1024)
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @functools.lru_cache(maxsize=16)
 def matting_of(path: Path, size: int) -> Matting:
     """Load a network whose short side is `size`; the same for all visitors, since many threads may use a `Matting`."""
-    return Matting(path, ref_size=size)
+    return Matting(path, ref_size=size or None)
 
 
 def chosen(networks: Mapping[str, Path], name: str, size: int) -> Matting:

@@ -130,7 +130,7 @@ class VideoTab:
             look = Look([KINDS[name] for name in KINDS if name in wanted], backdrop_of(kind, colour, behind),
                         temporal="ofd" if steady else "none")
             # Of its own: it is compiled for the size of this video.
-            matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=int(size))
+            matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=int(size) or None)
             yield gr.update(visible=True), *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
             yield from self._told(Path(video), matting, look, progress)
         except USER_ERRORS as error:
