@@ -19,8 +19,7 @@ from src.runtime.inputs import is_pattern
 from src.runtime.matting import Matting
 from src.runtime.pictures import Job, attempts, in_milliseconds, is_done, plan, written
 
-PIPE, STDIN = "-", "stdin"
-POLL_SECONDS = 0.5
+PIPE, STDIN, POLL_SECONDS = "-", "stdin", 0.5
 # A file that stays empty for so long is no beginning of one.
 EMPTY_LOOKS = 20
 Stamp = tuple[int, int]                 # size and time of the last change of a file
@@ -176,15 +175,28 @@ class Watched:
             note(f"{printable(picture)}: gone before its turn")
 
     def do(self, jobs: Sequence[Job], work: Callable[[Job], str], at_once: int) -> None:
-        """Call `work` for each, in up to `at_once` threads, and print the lines in order."""
-        with contextlib.closing(attempts(work, jobs, min(at_once, len(jobs)))) as lines:
-            for job, line in zip(jobs, lines, strict=True):
-                try:
-                    say(line())
-                    self.good.add(job.picture)
-                    self.failed.discard(job.picture)
-                except ValueError as error:
-                    self.fail(job.picture, error)
+        """Call `work` for each, in up to `at_once` threads, and print the lines in order; after Ctrl-C of what was begun."""
+        untold: dict[Path, str] = {}
+
+        def attempt(job: Job) -> str:
+            return untold.setdefault(job.picture, work(job))
+
+        try:
+            with contextlib.closing(attempts(attempt, jobs, min(at_once, len(jobs)))) as lines:
+                for job, line in zip(jobs, lines, strict=True):
+                    try:
+                        self._succeed(job.picture, line())
+                    except ValueError as error:
+                        self.fail(job.picture, error)
+                    untold.pop(job.picture, None)
+        finally:
+            for picture, line in untold.items():
+                self._succeed(picture, line)
+
+    def _succeed(self, picture: Path, line: str) -> None:
+        say(line)
+        self.good.add(picture)
+        self.failed.discard(picture)
 
 
 def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -117,12 +118,34 @@ def test_a_watched_folder_is_done_until_ctrl_c(noise, tiny_xml, tmp_path):
     wait(tmp_path / "out/a_alpha.png")
     (inbox / "broken.jpg").write_bytes(b"no picture")
     shutil.copy(noise, inbox / "late.png")
-    wait(tmp_path / "out/late_alpha.png")
+    # Their lines are there when both are done, and Ctrl-C comes then.
+    lines = [process.stdout.readline(), process.stdout.readline()]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and [line.partition(": ")[0].rpartition("/")[2] for line in out.splitlines()] == [
-        "a.png", "late.png"]
+    assert process.returncode == 1 and not out
+    assert [line.partition(": ")[0].rpartition("/")[2] for line in lines] == ["a.png", "late.png"]
     assert "broken.jpg is not a picture" in err and "2 pictures done, 1 failed" in err
+
+
+def test_what_is_done_when_ctrl_c_comes_is_told(tmp_path, noise, capsys):
+    names = "abcd"
+    for name in names[1:]:
+        shutil.copy(noise, noise.with_stem(name))
+    barrier = threading.Barrier(2)
+
+    def work(job):
+        if job.picture.stem in "ab":
+            barrier.wait(60)  # both are begun when the first is interrupted
+        if job.picture.stem == "a":
+            raise KeyboardInterrupt
+        return f"{job.picture.stem} done"
+
+    watched = Watched(PictureLook(["alpha"]), tmp_path / "out", (), skip_existing=False)
+    jobs = watched.jobs([noise.with_stem(name) for name in names])
+    with pytest.raises(KeyboardInterrupt):
+        watched.do(jobs, work, 2)
+    assert "b done" in capsys.readouterr().out.splitlines() and noise.with_stem("b") in watched.good
+    assert noise not in watched.good | watched.failed
 
 
 def test_the_last_try_of_a_watched_picture_counts_and_one_that_is_gone_is_noted(tmp_path, noise, capsys):
