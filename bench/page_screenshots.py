@@ -113,6 +113,7 @@ class Shots:
 
 def write(picture: Image.Image, output_dir: Path, name: str) -> None:
     """Write a screenshot for the documentation."""
+    output_dir.mkdir(parents=True, exist_ok=True)
     picture.save(output_dir / f"page_{name}.webp", quality=QUALITY, method=6)
 
 
