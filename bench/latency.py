@@ -329,7 +329,7 @@ def print_profiles(paths: list[Path], threads: int) -> None:
     """Print a table of milliseconds by kind of operator, a column for each network."""
     table = operators([profile(path, threads=threads) for path in progress_bar(paths, desc="profile", unit="network")])
     print(f"ms by operator, 512x512, {threads} threads; instruction sets: {', '.join(available())}\n")
-    print("| operator | " + " | ".join(f"{path.stem}" for path in paths) + " |\n|---|" + "---:|" * len(paths))
+    print("| operator | " + " | ".join(path.stem for path in paths) + " |\n|---|" + "---:|" * len(paths))
     for kind, values in (*table.items(), ("**all**", [sum(column) for column in zip(*table.values(), strict=True)])):
         print(f"| {kind} | " + " | ".join(f"{ms:.1f}" for ms in values) + " |")
 

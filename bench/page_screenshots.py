@@ -108,12 +108,12 @@ class Shots:
         return Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
 
     def save(self, name: str) -> None:
+        """Write what is seen, when it has come to rest."""
         write(self.seen(), self.output_dir, name)
 
 
 def write(picture: Image.Image, output_dir: Path, name: str) -> None:
     """Write a screenshot for the documentation."""
-    output_dir.mkdir(parents=True, exist_ok=True)
     picture.save(output_dir / f"page_{name}.webp", quality=QUALITY, method=6)
 
 
@@ -178,6 +178,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
+    args.output_dir.mkdir(parents=True, exist_ok=True)
     take(args.url, args.video and args.video.resolve(), args.picture.resolve(), args.output_dir)
     return 0
 

@@ -40,7 +40,7 @@ from src.runtime.network import (
     last_line,
     shared_core,
 )
-from src.runtime.options import REF_SIZES
+from src.runtime.options import REF_SIZES, wrong_ref_size
 from src.script import run_script
 
 if TYPE_CHECKING:
@@ -171,8 +171,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cpu", choices=CHOICES, default="auto", help="pair narrow convolutions as suits it")
     args = parser.parse_args(argv)
     if args.ref_size not in REF_SIZES or (args.ref_size != REF_SIZE and not args.embed):
-        parser.error(f"--ref-size is {args.ref_size}, allowed are multiples of {REF_SIZES.step} from {REF_SIZES[0]} to "
-                     f"{REF_SIZES[-1]}, and with --no-embed {REF_SIZE} alone")
+        parser.error(f"{wrong_ref_size(args.ref_size)}, and with --no-embed {REF_SIZE} alone")
     for name in ("calib_dir", "max_drop"):
         if args.precision != "int8" and getattr(args, name) is not None:
             parser.error(f"--{name.replace('_', '-')} is for --precision int8, not {args.precision}")

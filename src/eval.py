@@ -29,7 +29,7 @@ from src.files import check_writable, keep_inputs
 from src.media.picture_decoder import add_max_pixels, limit_pixels
 from src.media.preprocess import REF_SIZE, STRIDE
 from src.results import beside
-from src.runtime.options import REF_SIZES
+from src.runtime.options import REF_SIZES, wrong_ref_size
 from src.script import run_script
 
 
@@ -111,8 +111,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if value is not None and value < least:
             parser.error(f"--{name.replace('_', '-')} is {value}, allowed are whole numbers from {least}")
     if args.ref_size is not None and args.ref_size not in REF_SIZES:
-        parser.error(f"--ref-size is {args.ref_size}, allowed are multiples of {STRIDE} from {REF_SIZES[0]} to "
-                     f"{REF_SIZES[-1]}")
+        parser.error(wrong_ref_size(args.ref_size))
     if args.prune_info is not None and len(args.ckpt_path) > 1:
         parser.error("--prune-info goes with one --ckpt-path; of several the JSON beside each is taken")
     args.metrics = tuple(dict.fromkeys(args.metrics))

@@ -14,10 +14,15 @@ SIZES = (OWN, 256, 320, 384, 512, 640, 768, 1024)
 _ONE_AT_A_TIME = threading.Lock()
 
 
+def ref_size_of(size: int) -> int | None:
+    """Return what `Matting` takes for a size that a visitor chose."""
+    return None if size == OWN else int(size)
+
+
 @functools.lru_cache(maxsize=16)
 def matting_of(path: Path, size: int) -> Matting:
     """Load a network whose short side is `size`; the same for all visitors, since many threads may use a `Matting`."""
-    return Matting(path, ref_size=size or None)
+    return Matting(path, ref_size=ref_size_of(size))
 
 
 def chosen(networks: Mapping[str, Path], name: str, size: int) -> Matting:

@@ -20,7 +20,7 @@ from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, ne
 from src.page.files import result_folder
 from src.page.limits import USER_ERRORS, Limits, clock, frame_limit, noted, said, told
 from src.page.looks import FIRST, PLACE, WORK
-from src.page.offer import chosen
+from src.page.offer import chosen, ref_size_of
 from src.page.photo import small
 from src.runtime.matting import Matting
 from src.runtime.video import Done, matte_video
@@ -130,7 +130,7 @@ class VideoTab:
             look = Look([KINDS[name] for name in KINDS if name in wanted], backdrop_of(kind, colour, behind),
                         temporal="ofd" if steady else "none")
             # Of its own: it is compiled for the size of this video.
-            matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=int(size) or None)
+            matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=ref_size_of(size))
             yield gr.update(visible=True), *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
             yield from self._told(Path(video), matting, look, progress)
         except USER_ERRORS as error:

@@ -171,11 +171,11 @@ def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio
     keep_inputs([*beside(path), output_dir / Steps.FILE], beside(ckpt_path))
     steps = Steps(output_dir)
     networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold, rules=rules)
-    setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
-               "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds), "ref_size": ref_size,
-               "planned": len(networks) * len(MODES) * len(seeds), **provenance()}
     plans = plan_trainings(output_dir, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit,
                            ref_size=ref_size)
+    setting = {"ckpt_path": str(ckpt_path), "data_dir": str(data_dir), "generated": generated, "ratio": ratio,
+               "threshold": threshold, "recipe": dataclasses.asdict(recipe), "seeds": list(seeds), "ref_size": ref_size,
+               "planned": len(plans), **provenance()}
     for training in do_all(steps, list(plans), cluster):
         rows[training] = row_of(training, *plans[training])
         runs = [rows[planned] for planned in plans if planned in rows]

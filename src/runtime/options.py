@@ -25,6 +25,11 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
                         help="let the device compute in bf16 or fp16, quicker and less exact (default: float32)")
 
 
+def wrong_ref_size(size: int, sizes: range = REF_SIZES) -> str:
+    """Say that `--ref-size` is none of `sizes`."""
+    return f"--ref-size is {size}, allowed are multiples of {sizes.step} from {sizes[0]} to {sizes[-1]}"
+
+
 def network_settings(args: argparse.Namespace) -> dict[str, object]:
     """Return what `Matting` takes, as the options say.
 
@@ -34,8 +39,7 @@ def network_settings(args: argparse.Namespace) -> dict[str, object]:
     if args.model is not None and args.model_path is not None:
         raise ValueError(f"--model {args.model} goes without --model-path: each names a network")
     if args.ref_size is not None and args.ref_size not in REF_SIZES:
-        raise ValueError(f"--ref-size is {args.ref_size}, allowed are multiples of {STRIDE} from {REF_SIZES[0]} to "
-                         f"{REF_SIZES[-1]}")
+        raise ValueError(wrong_ref_size(args.ref_size))
     if args.cache_dir is not None:
         check_writable(args.cache_dir, "--cache-dir")
         # OpenVINO would wait at a FIFO; what it cannot use otherwise it compiles anew.
