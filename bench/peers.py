@@ -50,7 +50,7 @@ from src.media.preprocess import area_resize, to_alpha
 from src.records import Real, Table, read_json, read_lines
 from src.results import sha256
 from src.runtime.matting import Matting
-from src.runtime.network import last_line, shared_core
+from src.runtime.network import last_line, shared_core, some_cores
 from src.script import provenance, run_script
 
 PICTURE, SAMPLE = ROOT / "data" / "img.jpg", ROOT / "data" / "sample"
@@ -82,7 +82,7 @@ def joined(resources: Path, onnx_path: Path) -> Path:
 
 def isnet(onnx_path: Path, threads: int) -> Predict:
     """Return ISNet as its package runs it: pictures squeezed to 1024x1024, `(x - 128) / 256`."""
-    options = {"INFERENCE_PRECISION_HINT": EXACT, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    options = {"INFERENCE_PRECISION_HINT": EXACT, "PERFORMANCE_HINT": "LATENCY", **some_cores(threads)}
     try:
         network = shared_core().compile_model(str(onnx_path), "CPU", options)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src.runtime.metadata import embedded_info
-from src.runtime.network import last_line, read_network, shared_core
+from src.runtime.network import last_line, read_network, shared_core, some_cores
 
 if TYPE_CHECKING:
     from openvino import InferRequest, Model
@@ -38,7 +38,7 @@ def prepare(path: Path, *, device: str = "CPU", size: tuple[int, int], threads: 
     if profile:
         options["PERF_COUNT"] = True
     if device == "CPU":
-        options["INFERENCE_NUM_THREADS"] = threads
+        options |= some_cores(threads)
     model = read_network(core, path)
     image = random_input(model, size)
     try:

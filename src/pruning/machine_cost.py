@@ -20,7 +20,7 @@ from src.models.channels import DEPTHWISE, Wire, wires
 from src.models.config import MODNetConfig
 from src.models.costs import LinearCost, wire_key
 from src.models.modnet import MODNet
-from src.runtime.network import import_openvino, shared_core
+from src.runtime.network import import_openvino, shared_core, some_cores
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Model, Node
@@ -65,8 +65,8 @@ def deployed(config: MODNetConfig, machine: Machine) -> Model:
 
 def compiled(network: Model, machine: Machine, *, profile: bool = False) -> CompiledModel:
     """Compile a network for the threads and precision of `machine`, with times of its layers if `profile`."""
-    options = {"INFERENCE_PRECISION_HINT": PRECISIONS[machine.precision], "INFERENCE_NUM_THREADS": machine.threads,
-               "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": profile}
+    options = {"INFERENCE_PRECISION_HINT": PRECISIONS[machine.precision], "PERFORMANCE_HINT": "LATENCY",
+               "PERF_COUNT": profile, **some_cores(machine.threads)}
     return shared_core().compile_model(network, "CPU", options)
 
 

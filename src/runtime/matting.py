@@ -25,6 +25,7 @@ from src.runtime.network import (
     read_network,
     shared_core,
     shipped_model,
+    some_cores,
 )
 from src.runtime.requests import RequestPool
 from src.script import NetworkError
@@ -109,10 +110,8 @@ class Matting:
             config["INFERENCE_PRECISION_HINT"] = "f32"
         if device == "CPU":
             config["CPU_RUNTIME_CACHE_CAPACITY"] = SHAPES_KEPT
-            if at_once:
-                config |= {"NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once * (threads or 1)}
-            elif threads:
-                config["INFERENCE_NUM_THREADS"] = threads
+            if at_once or threads:
+                config |= some_cores(threads or 1, at_once or 1) | ({"NUM_STREAMS": at_once} if at_once else {})
         if cache_dir:
             config["CACHE_DIR"] = os.fsencode(cache_dir)  # as text it takes no name that is not UTF-8
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)

@@ -78,6 +78,12 @@ def shared_core() -> Core:
         return _core()
 
 
+def some_cores(threads: int, networks: int = 1) -> dict[str, int | bool]:
+    """Return what OpenVINO is told for `networks` of `threads` each on a CPU."""
+    # It pins threads, and those of every process to the same first cores: the workers of a machine would all share one.
+    return {"INFERENCE_NUM_THREADS": threads * networks, "ENABLE_CPU_PINNING": False}
+
+
 def read_network(core: Core, path: Path) -> Model:
     """Return the network at `path`, its weights looked at. Raises `FileNotFoundError` or `ValueError` naming the file."""
     for part in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):
