@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,29 +53,40 @@ def draw_pictures(folder: Path, count: int) -> None:
         cv2.imwrite(str(folder / f"{number:05d}.jpg"), picture[..., ::-1])
 
 
-def run(command: list[str], cores: int, log: Path) -> tuple[float, float]:
-    """Run a command on the first `cores` cores; seconds and the peak of its memory in MiB.
+def run(command: list[str], cores: int, log: Path, look: Callable[[], object] = lambda: None) -> tuple[float, float]:
+    """Run a command on the first `cores` cores, `look` about every second; seconds and the peak of its memory in MiB.
 
     Raises `ValueError` with the end of what it said if it fails.
     """
-    start, peak = time.perf_counter(), 0.0
+    start, peak, seen = time.perf_counter(), 0.0, 0.0
     with log.open("w") as out:
         process = subprocess.Popen(["taskset", "-c", f"0-{cores - 1}", *command], stdout=out, stderr=subprocess.STDOUT)
         while process.poll() is None:
             with contextlib.suppress(OSError, StopIteration):
                 peak = max(peak, peak_memory(process.pid))
+            if time.perf_counter() > seen + 1:
+                look()
+                seen = time.perf_counter()
             time.sleep(0.05)
     if process.returncode:
         raise ValueError(f"{' '.join(command)} ended with {process.returncode}: {log.read_text()[-500:]}")
     return time.perf_counter() - start, peak
 
 
-def tree_seconds(process: int) -> float:
-    """Return the processor seconds of a process and all below it, those that ended too."""
-    import psutil  # comes with Ray
+class TreeSeconds:
+    """The processor seconds of a process and all below it, those too that ended between two looks."""
 
-    top = psutil.Process(process)
-    return sum(sum(member.cpu_times()[:4]) for member in [top, *top.children(recursive=True)])
+    def __init__(self, process: int) -> None:
+        import psutil  # comes with Ray
+
+        self.top, self.seconds, self.gone = psutil.Process(process), {}, psutil.NoSuchProcess
+
+    def look(self) -> float:
+        """Return the sum of what each was last seen to have used."""
+        for member in [self.top, *self.top.children(recursive=True)]:
+            with contextlib.suppress(self.gone):
+                self.seconds[member.pid, member.create_time()] = sum(member.cpu_times()[:2])
+        return sum(self.seconds.values())
 
 
 def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
@@ -82,7 +94,13 @@ def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
     used = children_seconds()
     seconds, _ = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / "plain")], cores, out / "plain.log")
     count = len(list(folder.iterdir()))
-    return {"seconds": seconds, "per_second": count / seconds, "cpu_seconds": (children_seconds() - used) / count}
+    return {"seconds": seconds, "per_second": count / seconds, "cpu_seconds": (children_seconds() - used) / count,
+            "megabytes": megabytes(folder, out / "plain") / count}
+
+
+def megabytes(*folders: Path) -> float:
+    """Return the size of all files in folders."""
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*")) / 1e6
 
 
 def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
@@ -97,17 +115,19 @@ def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
         while subprocess.run([*ray, "status", f"--address=127.0.0.1:{PORT}"], check=False, capture_output=True).returncode:
             if head.poll() is not None or time.perf_counter() - begin > 120:
                 raise ValueError(f"Ray did not start: status {head.poll()}")
-        started, used, before = time.perf_counter() - begin, children_seconds(), tree_seconds(head.pid)
+        started, tree, used = time.perf_counter() - begin, TreeSeconds(head.pid), children_seconds()
+        before = tree.look()
         total, peak = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / "ray"), "--ray",
-                           f"127.0.0.1:{PORT}"], cores, out / "ray.log")
-        cpu = children_seconds() - used + tree_seconds(head.pid) - before
+                           f"127.0.0.1:{PORT}"], cores, out / "ray.log", tree.look)
+        cpu = children_seconds() - used + tree.look() - before
     finally:
         head.terminate()
         head.wait()
     found = re.search(r"(\d+) files in ([\d.]+) s", (out / "ray.log").read_text())
     count, inside = int(found[1]), float(found[2])
     return {"seconds": inside, "per_second": count / inside, "cpu_seconds": cpu / count,
-            "start_seconds": started + total - inside, "driver_mib": peak}
+            "megabytes": megabytes(folder, out / "ray") / count, "start_seconds": started + total - inside,
+            "driver_mib": peak}
 
 
 def driver_memory(count: int) -> float:
@@ -124,18 +144,19 @@ def driver_memory(count: int) -> float:
         return run(command, 2, folder / "log")[1]
 
 
-def scale_up(per_core: float, share: float, *, machines: int, cores: int, price: float) -> dict[str, float]:
+def scale_up(per_core: float, share: float, *, machines: int, cores: int, price: float,
+             megabytes: float) -> dict[str, float]:
     """Compute what `machines` of `cores` do if each core does `share` of `per_core` pictures a second, and what a million
-    costs at `price` a core and hour; and the bytes a second that the pictures need, at half a megabyte in and one out."""
+    costs at `price` a core and hour; and what is read and written in a second, at `megabytes` a picture."""
     speed, core_hours = machines * cores * per_core * share, 1e6 / (per_core * share) / 3600
     return {"per_second": speed, "hours_per_million": core_hours / (machines * cores),
-            "price_per_million": core_hours * price, "megabytes_per_second": 1.5 * speed}
+            "price_per_million": core_hours * price, "megabytes_per_second": megabytes * speed}
 
 
 WAYS = {"plain": run_plain, "ray": run_ray}
 RUNS = {"pictures": Whole(1), "rows": [{"cores": Whole(1), "way": str, "repeat": Whole(), "per_second": Real(0),
-                                        "seconds": Real(0), "cpu_seconds": Real(0), "start_seconds?": Real(0),
-                                        "driver_mib?": Real(0)}]}
+                                        "seconds": Real(0), "cpu_seconds": Real(0), "megabytes": Real(0),
+                                        "start_seconds?": Real(0), "driver_mib?": Real(0)}]}
 
 
 def read_rows(output: Path, pictures: int) -> list[dict]:
@@ -175,6 +196,7 @@ def medians(rows: list[dict]) -> dict[int, dict[str, float]]:
     for cores in both:
         (plain, ray), cpu = ([median(cores, way, name) for way in WAYS] for name in ("per_second", "cpu_seconds"))
         lines[cores] = {"plain": plain, "ray": ray, "share": ray / plain, "cpu_share": cpu[0] / cpu[1],
+                        "megabytes": median(cores, "plain", "megabytes"),
                         **{name: median(cores, "ray", name) for name in ("start_seconds", "driver_mib")}}
     return lines
 
@@ -187,11 +209,12 @@ def tell(lines: dict[int, dict[str, float]], *, machines: int, machine_cores: in
         print(f"| {cores} | {line['plain']:.2f} | {line['ray']:.2f} | {line['share']:.2f} | {line['cpu_share']:.2f} | "
               f"{line['start_seconds']:.1f} | {line['driver_mib']:.0f} |")
     cores, line = list(lines.items())[-1]
-    whole = scale_up(line["plain"] / cores, line["share"], machines=machines, cores=machine_cores, price=price)
+    whole = scale_up(line["plain"] / cores, line["share"], machines=machines, cores=machine_cores, price=price,
+                     megabytes=line["megabytes"])
     print(f"{machines} machines of {machine_cores} cores: {machines} x {machine_cores} x {line['plain'] / cores:.2f} x "
           f"{line['share']:.2f} = {whole['per_second']:.0f} a second, a million in {whole['hours_per_million']:.2f} h for "
           f"{whole['price_per_million']:.2f} at {price} a core and hour; {whole['megabytes_per_second']:.0f} MB/s of files "
-          "at 1.5 MB a picture, of which network or storage may give less")
+          f"at {line['megabytes']:.2f} MB a picture, of which network or storage may give less")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

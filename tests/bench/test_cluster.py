@@ -11,7 +11,7 @@ cluster = bench_script("cluster")
 def row(cores, way, repeat, speed):
     extra = {"start_seconds": 4.0 + repeat, "driver_mib": 200.0} if way == "ray" else {}
     return {"cores": cores, "way": way, "repeat": repeat, "per_second": speed, "seconds": 60.0,
-            "cpu_seconds": 1 / speed, **extra}
+            "cpu_seconds": 1 / speed, "megabytes": 2.5, **extra}
 
 
 ROWS = [row(1, "plain", 0, 3.0), row(1, "ray", 0, 2.9), row(1, "plain", 1, 5.0), row(1, "ray", 1, 4.7),
@@ -25,6 +25,7 @@ def test_shares_and_a_larger_cluster_by_hand(capsys):
     said = capsys.readouterr().out
     # 1024 cores x 4 x 0.95; a million is 1e6 / 3891.2 / 3600 hours of 1024 cores.
     assert "= 3891 a second, a million in 0.07 h for 2.92 at 0.04" in said
+    assert "9728 MB/s of files at 2.50 MB a picture" in said
     assert "| 1 | 4.00 | 3.80 | 0.95 | 0.96 | 4.5 | 200 |" in said
 
 
@@ -32,7 +33,7 @@ def test_only_missing_runs_are_done_in_turns_and_few_at_a_time(tmp_path, monkeyp
     asked, output = [], tmp_path / "cluster.json"
     for way in cluster.WAYS:
         monkeypatch.setitem(cluster.WAYS, way, lambda folder, cores, out, way=way: asked.append((cores, way)) or {
-            "seconds": 2.0, "cpu_seconds": 1.0, "per_second": 1.0})
+            "seconds": 2.0, "cpu_seconds": 1.0, "per_second": 1.0, "megabytes": 2.0})
     rows = ROWS[:1]
     cluster.measure(tmp_path, rows, pictures=2, cores=[1, 2], repeats=1, limit=2, output=output)
     assert asked == [(1, "ray"), (2, "plain")] and cluster.read_rows(output, 2) == rows

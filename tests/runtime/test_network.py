@@ -60,6 +60,6 @@ print(*seen)
 @pytest.mark.parametrize("at_once", [0, 2])
 def test_no_thread_of_a_network_is_bound_to_one_core_as_those_of_other_processes_are(tiny_xml: dict[str, Path],
                                                                                       at_once: int) -> None:
-    done = subprocess.run([sys.executable, "-c", BOUND, str(tiny_xml["free"]), str(at_once)], check=True, capture_output=True,
-                          text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", BOUND, str(tiny_xml["free"]), str(at_once)], check=True,
+                          capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split() == [str(len(os.sched_getaffinity(0)))]
