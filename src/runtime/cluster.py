@@ -21,8 +21,9 @@ from src.runtime.places import local_results, marked
 from src.script import one_line
 from src.urls import is_url, place
 
-# Pictures that an actor is handed at a time: what is done again where a machine is lost.
-BLOCK = 8
+# Pictures that an actor is handed at a time: what is done again where a machine is lost. The driver remembers each handing
+# over (some 20 KiB), so that of many pictures each actor gets its share in about `PORTIONS`.
+BLOCK, PORTIONS, LARGEST_BLOCK = 8, 50, 256
 
 
 def rows_of(ray: ModuleType, items: Sequence[dict[str, str]], work: Work, *, threads: int,
@@ -30,11 +31,12 @@ def rows_of(ray: ModuleType, items: Sequence[dict[str, str]], work: Work, *, thr
     """Do `items` on the cluster's cores, an actor on every `threads` of them; the rows that it returns, in order."""
     cores = int(ray.cluster_resources().get("CPU", 1))
     actors = max(1, min(cores // threads, -(-len(items) // BLOCK)))
+    block = min(max(BLOCK, len(items) // (actors * PORTIONS)), LARGEST_BLOCK)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    data = ray.data.from_items(items, override_num_blocks=-(-len(items) // BLOCK))
+    data = ray.data.from_items(items, override_num_blocks=-(-len(items) // block))
     done = data.map(actor, fn_constructor_args=(work,), num_cpus=threads,
                     compute=ray.data.ActorPoolStrategy(size=actors))
     yield from done.iter_rows()
