@@ -100,7 +100,7 @@ def temporary_prefix(path: Path) -> str:
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 
-def _locked(name: Path, flags: int) -> int | None:
+def locked(name: Path, flags: int) -> int | None:
     """Open a temporary file or folder and lock it for as long as this process lives, however it ends; the handle, or `None`
     if another process (or another thread) has it, or if there are no locks here."""
     with contextlib.suppress(ImportError, OSError):
@@ -119,7 +119,7 @@ def _temporary_file(path: Path) -> tuple[int, str]:
     """Return a handle and a temporary name for `path`, the same at each run: what a killed run left there is emptied, and
     moved into place in the end. Only while another process writes the same file it is another name."""
     name = path.parent / f"{temporary_prefix(path)}part{path.suffix}"
-    handle = _locked(name, os.O_RDWR | os.O_CREAT)
+    handle = locked(name, os.O_RDWR | os.O_CREAT)
     if handle is not None:
         os.ftruncate(handle, 0)
         return handle, str(name)
@@ -156,7 +156,7 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = beside.parent / f"{temporary_prefix(beside)}parts"
     folder.mkdir(exist_ok=True)
-    handle = _locked(folder, os.O_RDONLY)
+    handle = locked(folder, os.O_RDONLY)
     if handle is None:
         folder = Path(tempfile.mkdtemp(dir=beside.parent, prefix=temporary_prefix(beside), suffix=".parts"))
     UNFINISHED.add(str(folder))

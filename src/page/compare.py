@@ -94,5 +94,6 @@ def build_compare(networks: Mapping[str, Path], find_dense: Callable[[], Path], 
         return (cuts[DENSE], cuts[other]), noted(say_compared(measured, other), notes, [photo])
 
     inputs = [photo, other, size]
-    gr.on([component.change for component in inputs], show, inputs, [result, table], show_progress_on=result,
-          trigger_mode="always_last", concurrency_limit=1, api_visibility="private")
+    shown = gr.on([component.change for component in inputs], show, inputs, [result, table], show_progress_on=result,
+                  trigger_mode="always_last", concurrency_limit=1, api_visibility="private")
+    shown.failure(lambda: (None, ""), None, [result, table], show_progress="hidden", queue=False, api_visibility="private")

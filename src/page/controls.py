@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from abc import ABCMeta
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,15 +17,17 @@ TRANSPARENT, COLOUR, PICTURE, BLUR = "transparent", "colour", "picture", "blur"
 FOREGROUNDS = [("Fast", "fast"), *([("Multi-level (slower)", "ml")] if importlib.util.find_spec("pymatting") else []),
                ("As in the picture", "none")]
 HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+# An image whose file reaches the handler as it is, for our own reader, where Gradio would decode it. A class, since Gradio
+# makes a visitor's components anew when they change; not by a class statement, since it would write a stub file beside this.
+Photograph = ABCMeta.__new__(type(gr.Image), "Photograph", (gr.Image,), {
+    "__module__": __name__, "__doc__": "An image as the file that was dropped.", "is_template": True,
+    "preprocess": lambda self, payload: payload.path if payload else None})
 
 
 def photograph(label: str, *, height: int | None = 380, key: str | None = None) -> gr.Image:
-    """Add an area to drop a picture on; its file reaches the handler as it is, for our own reader: profile, alpha."""
-    area = gr.Image(label=label, sources=["upload", "clipboard"], height=height, buttons=["fullscreen"], elem_id=key,
-                    type="filepath", elem_classes=FIRST if key else [], placeholder="Drop a photograph here, or click")
-    # Gradio's would decode it. (A subclass would have Gradio write a stub file beside this one.)
-    area.preprocess = lambda payload: payload.path if payload else None
-    return area
+    """Add an area to drop a picture on; its file reaches the handler as it is: profile, alpha."""
+    return Photograph(label=label, sources=["upload", "clipboard"], height=height, buttons=["fullscreen"], elem_id=key,
+                      type="filepath", elem_classes=FIRST if key else [], placeholder="Drop a photograph here, or click")
 
 
 def colour_of(text: str) -> str:

@@ -7,12 +7,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from src.files import locked
 
 MINUTES_KEPT = 30
 SWEEP_SECONDS = 60
+REMOVALS = 3
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
+PREFIX, LOCK = "modnet-page-", ".lock"
 
 
 def sweep(folder: Path, oldest: float) -> None:
@@ -23,7 +27,7 @@ def sweep(folder: Path, oldest: float) -> None:
                 # Only if it is empty; a new one waits for its file.
                 if path.stat().st_mtime < oldest:
                     path.rmdir()
-            elif path.stat().st_mtime < oldest:
+            elif path.name != LOCK and path.stat().st_mtime < oldest:
                 path.unlink()
 
 
@@ -32,17 +36,42 @@ def _sweep_on(folder: Path, stop: threading.Event) -> None:
         sweep(folder, time.time() - 60 * MINUTES_KEPT)
 
 
+def remove_left() -> None:
+    """Remove the folders of pages that were killed: nobody holds their lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if (handle := locked(folder / LOCK, os.O_RDWR)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make a folder for uploads and results: what is older than `MINUTES_KEPT` goes, and at the end all of it."""
-    folder, stop = Path(tempfile.mkdtemp(prefix="modnet-page-")), threading.Event()
+    """Make a folder for uploads and results: what nobody used for `MINUTES_KEPT` goes, and at the end all of it."""
+    remove_left()
+    folder, stop = Path(tempfile.mkdtemp(prefix=PREFIX)), threading.Event()
+    handle = locked(folder / LOCK, os.O_RDWR | os.O_CREAT)
     os.environ[FOLDER_VARIABLE] = str(folder)
     threading.Thread(target=_sweep_on, args=(folder, stop), daemon=True).start()
     try:
         yield folder
     finally:
         stop.set()
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(REMOVALS):  # a video that is just being written may put a file into it
+            shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def keep_used(values: Iterable[object]) -> None:
+    """Count the uploads among a handler's values as used now. Raises `ValueError` for one that was swept."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    for path in values:
+        if folder and isinstance(path, str) and path.startswith(os.path.join(folder, "")):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                raise ValueError(f"{Path(path).name} was removed, since nobody used it for {MINUTES_KEPT} minutes: drop it "
+                                 "again") from None
 
 
 def result_folder() -> Path:

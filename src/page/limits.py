@@ -12,6 +12,7 @@ from PIL import Image
 
 from src.media.picture_decoder import TooManyPixelsError
 from src.media.video_reader import VideoReader
+from src.page.files import keep_used
 from src.script import NetworkError, one_line
 
 UNEXPECTED_LENGTH = 1.05
@@ -52,10 +53,12 @@ def frame_limit(reader: VideoReader, limits: Limits) -> int:
 
 
 def told(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn what a handler says to a user (`USER_ERRORS`) into a message for its visitor, without the server's paths."""
+    """Turn what a handler says to a user (`USER_ERRORS`) into a message for its visitor, without the server's paths; the
+    files among its values count as used."""
     @functools.wraps(work)
     def handler(*values: Any) -> Any:
         try:
+            keep_used(values)
             return work(*values)
         except USER_ERRORS as error:
             raise said(error, values) from None

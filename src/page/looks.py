@@ -18,7 +18,7 @@ FIRST = "first"
 # Class of a place where a picture will be.
 PLACE = "place"
 CSS = """
-.gradio-container {max-width: 1180px !important; margin: 0 auto}
+.gradio-container {max-width: 1180px !important; margin: 0 auto; width: 100%}
 footer {display: none !important}
 #head h1 {margin: 0 0 2px}
 #head p {margin: 0; opacity: .75}
@@ -40,6 +40,13 @@ footer {display: none !important}
 .nothing {border: 1px solid var(--block-border-color); border-radius: var(--block-radius);
     background: var(--block-background-fill)}
 #webcam-out img {width: 100%; border-radius: var(--block-radius); display: block}
+#video-bar .html-container {padding: 0}
+#video-bar progress {width: 100%; height: 6px; display: block; appearance: none; border: 0; border-radius: 3px;
+    overflow: hidden; background: var(--neutral-200)}
+#video-bar ::-webkit-progress-bar {background: var(--neutral-200)}
+#video-bar ::-webkit-progress-value {background: var(--primary-500)}
+#video-bar ::-moz-progress-bar {background: var(--primary-500)}
+#video-bar progress:indeterminate::-moz-progress-bar {background: transparent}
 #webcam-out .html-container {padding: 0}
 
 .container.gallery {width: 66px !important; height: 66px}

@@ -19,6 +19,8 @@ WAITING = 40
 
 def build(networks: Mapping[str, Path], find_dense: Callable[[], Path], examples: list[str], limits: Limits) -> gr.Blocks:
     """Build the page for a set of networks by name, the best first; `find_dense` as `build_compare` has it."""
+    # Served where they lie: copies among the uploads would be swept with them.
+    gr.set_static_paths(examples)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(HEADER, elem_id="head")
         with gr.Tab("Picture"):

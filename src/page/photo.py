@@ -66,14 +66,15 @@ def cut_out(networks: Mapping[str, Path], path: Path, *, kind: str, colour: str,
     Raises `ValueError` for a file that is no picture, one that is too large, or a background that is missing.
     """
     with notes_held() as notes:
-        backdrop, folder, times = backdrop_of(kind, colour, behind), result_folder(), [time.perf_counter()]
+        backdrop, times = backdrop_of(kind, colour, behind), [time.perf_counter()]
         picture = read_picture(path)
     times.append(time.perf_counter())
     matting = chosen(networks, network, size)
     alpha = matting.alpha(picture.over())
     within = matting.milliseconds
     times.append(time.perf_counter())
-    files, shown, spent = {name: folder / f"{path.stem}_{name}.png" for name in KINDS}, None, 0.0
+    folder, shown, spent = result_folder(), None, 0.0
+    files = {name: folder / f"{path.stem}_{name}.png" for name in KINDS}
     for name, result in rendered(picture.image, alpha, KINDS, backdrop=backdrop, foreground=foreground,
                                  opacity=picture.opacity):
         begin = time.perf_counter()
@@ -113,11 +114,14 @@ def build_picture(networks: Mapping[str, Path], examples: list[str]) -> None:
                 buttons = [gr.DownloadButton(label, interactive=False, elem_id=f"get-{kind}") for kind, label in
                            zip(KINDS, ("↓ Alpha", "↓ Cut-out", "↓ Composite"), strict=True)]
 
+    def nothing() -> tuple:
+        return None, "", *[gr.update(value=None, interactive=False)] * len(KINDS)
+
     @told
     def show(photo: str | None, kind: str, colour: str, behind: str | None, network: str, size: int,
              foreground: str) -> tuple:
         if photo is None:
-            return None, "", *[gr.update(value=None, interactive=False)] * len(KINDS)
+            return nothing()
         if kind == PICTURE and not behind:
             gr.Info("Drop the background picture on its field")
             return gr.skip(), gr.skip(), *[gr.skip()] * len(KINDS)
@@ -126,6 +130,8 @@ def build_picture(networks: Mapping[str, Path], examples: list[str]) -> None:
         return ((done.image, done.result), noted(say_times(done.milliseconds), done.notes, [photo, behind]),
                 *(gr.update(value=str(done.files[name]), interactive=True) for name in KINDS))
 
-    inputs = [photo, *background.inputs, network, size, foreground]
-    gr.on([component.change for component in inputs], show, inputs, [result, times, *buttons], show_progress_on=result,
-          trigger_mode="always_last", api_name="cut_out")
+    inputs, outputs = [photo, *background.inputs, network, size, foreground], [result, times, *buttons]
+    shown = gr.on([component.change for component in inputs], show, inputs, outputs, show_progress_on=result,
+                  trigger_mode="always_last", api_name="cut_out")
+    # Or what belongs to the choice before could still be downloaded.
+    shown.failure(nothing, None, outputs, show_progress="hidden", queue=False, api_visibility="private")

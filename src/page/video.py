@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from src.media.compositing import render
 from src.media.video_reader import Frame, VideoReader
 from src.media.video_results import Look
 from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, network_choice
-from src.page.files import result_folder
+from src.page.files import keep_used, result_folder
 from src.page.limits import USER_ERRORS, Limits, clock, frame_limit, noted, said, told
 from src.page.looks import FIRST, PLACE, WORK
 from src.page.offer import chosen, ref_size_of
@@ -27,6 +28,9 @@ from src.runtime.video import Done, matte_video
 
 KINDS = {"composite": "composite", "alpha": "alpha", "cut-out (ProRes, large)": "cutout"}
 SAY_SECONDS = 0.25
+BAR = "<progress {}></progress>"
+WAITING = f"""() => ["Waiting for its turn: one video at a time", "{BAR.format('')}",
+                  {{__type__: "update", interactive: true}}]"""
 
 
 def first_frame(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
@@ -46,11 +50,11 @@ def first_frame(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
 def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator[int | Done]:
     """Cut out a video: how many frames are done, now and then, and at the end what came of it.
 
-    Whoever leaves the loop stops the work. Raises `ValueError` or `OSError` for a video that cannot be read, or that is
-    longer than its header says and the page takes.
+    Whoever leaves the loop stops the work, of which nothing stays then. Raises `ValueError` or `OSError` for a video that
+    cannot be read, or that is longer than its header says and the page takes.
     """
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    leave = threading.Event()
+    leave, item = threading.Event(), None
 
     def work(reader: VideoReader, most: int) -> None:
         frames = 0
@@ -62,7 +66,7 @@ def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator
             return leave.is_set() or frames > most
 
         try:
-            done = matte_video(reader, matting, look, output_dir=result_folder(), show=show)
+            done = matte_video(reader, matting, look, output_dir=folder, show=show)
             too_long = frames > most and not leave.is_set()
             came.put(ValueError(f"{path.name} is longer than its header says, this page takes videos of up to "
                                 f"{clock(limits.seconds)}") if too_long else done)
@@ -70,7 +74,8 @@ def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator
             came.put(error)
 
     with contextlib.closing(VideoReader(path)) as reader:
-        thread = threading.Thread(target=work, args=(reader, frame_limit(reader, limits)), daemon=True)
+        most, folder = frame_limit(reader, limits), result_folder()
+        thread = threading.Thread(target=work, args=(reader, most), daemon=True)
         thread.start()
         try:
             last = 0.0
@@ -81,6 +86,8 @@ def matted(path: Path, matting: Matting, look: Look, limits: Limits) -> Iterator
         finally:
             leave.set()
             thread.join()
+            if not isinstance(item, Done):
+                shutil.rmtree(folder, ignore_errors=True)
     if isinstance(item, Exception):
         raise item
     yield item
@@ -105,6 +112,21 @@ def first_count(path: Path) -> int | None:
         return reader.info.count
 
 
+def hidden() -> list[Any]:
+    """Return what takes the result and its files away."""
+    return [gr.update(value=None, visible=False)] * 2
+
+
+def nothing() -> tuple:
+    """Return what `look_at` does while there is nothing to cut out."""
+    return gr.update(value=None, visible=True), "", gr.update(interactive=False), *hidden()
+
+
+def no_work(said: str) -> tuple:
+    """Return a line, no bar, and nothing to stop."""
+    return said, "", gr.update(interactive=False)
+
+
 class VideoTab:
     """What the tab does, for its networks and limits."""
 
@@ -113,47 +135,48 @@ class VideoTab:
 
     def look_at(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int) -> tuple:
         """Return the first frame cut out, a line about the video, whether it can be cut out, and no result as yet."""
-        hidden = [gr.update(value=None, visible=False)] * 2
         if video is None or kind == PICTURE and not behind:
-            return gr.update(value=None, visible=True), "", gr.update(interactive=False), *hidden
+            return nothing()
         image, line = first_frame(Path(video), self.limits)
         composed = preview(image, chosen(self.networks, network, size), backdrop_of(kind, colour, behind))
-        return gr.update(value=(small(image), composed), visible=True), line, gr.update(interactive=True), *hidden
+        return gr.update(value=(small(image), composed), visible=True), line, gr.update(interactive=True), *hidden()
 
     def cut(self, video: str | None, kind: str, colour: str, behind: str | None, network: str, size: int, steady: bool,
-            wanted: list[str], progress: gr.Progress = gr.Progress()) -> Iterator[tuple]:  # noqa: B008 (gradio wants it so)
-        """Yield the first frame, the result, its files, a line on how far it is, and whether it can be stopped, until it is
-        done; then the result takes the first frame's place."""
+            wanted: list[str]) -> Iterator[tuple]:
+        """Yield the first frame, the result, its files, a line and a bar on how far it is, and whether it can be stopped,
+        until it is done; then the result takes the first frame's place."""
         try:
+            keep_used((video, behind))
             if not video or not wanted:
                 raise ValueError("drop a video first" if not video else "choose at least one file to write")
             look = Look([KINDS[name] for name in KINDS if name in wanted], backdrop_of(kind, colour, behind),
                         temporal="ofd" if steady else "none")
             # Of its own: it is compiled for the size of this video.
             matting = Matting(chosen(self.networks, network, size).path, hint="throughput", ref_size=ref_size_of(size))
-            yield gr.update(visible=True), *[gr.update(visible=False)] * 2, "Starting", gr.update(interactive=True)
-            yield from self._told(Path(video), matting, look, progress)
+            yield (gr.update(visible=True), *[gr.update(visible=False)] * 2, "Starting", BAR.format(""),
+                   gr.update(interactive=True))
+            yield from self._told(Path(video), matting, look)
         except USER_ERRORS as error:
+            yield *[gr.skip()] * 3, *no_work("")
             raise said(error, (video, behind)) from None
 
-    def _told(self, video: Path, matting: Matting, look: Look, progress: gr.Progress) -> Iterator[tuple]:
+    def _told(self, video: Path, matting: Matting, look: Look) -> Iterator[tuple]:
         count, begin = first_count(video), time.perf_counter()
         for item in matted(video, matting, look, self.limits):
             if isinstance(item, Done):
                 shown = next((str(path) for path in item.paths if path.stem.endswith("_composite")), None)
                 yield (gr.update(visible=shown is None), gr.update(value=shown, visible=shown is not None),
-                       gr.update(value=[str(path) for path in item.paths], visible=True), say_done(item),
-                       gr.update(interactive=False))
+                       gr.update(value=[str(path) for path in item.paths], visible=True), *no_work(say_done(item)))
             else:
                 speed = item / (time.perf_counter() - begin)
-                progress((item, count) if count else None, desc=f"{speed:.0f} frames a second")
-                of = f" of {count}" if count else ""
-                yield *[gr.skip()] * 3, f"Frame {item}{of}, {speed:.1f} frames a second", gr.skip()
+                left = f", {clock(max(0, count - item) / speed)} left" if count else ""
+                yield (*[gr.skip()] * 3, f"Frame {item}{f' of {count}' if count else ''}, {speed:.1f} frames a second{left}",
+                       BAR.format(f'value="{item}" max="{count}"' if count else ""), gr.skip())
 
 
 def build_video(networks: Mapping[str, Path], limits: Limits) -> None:
     """Add the tab's components and what they do."""
-    tab = VideoTab(networks, limits)
+    tab, still = VideoTab(networks, limits), gr.update(interactive=False)
     with gr.Row(equal_height=False, elem_classes=WORK):
         with gr.Column(scale=4):
             video = gr.Video(label=f"Video, up to {clock(limits.seconds)} and {limits.upload_mb} MB", sources=["upload"],
@@ -165,18 +188,24 @@ def build_video(networks: Mapping[str, Path], limits: Limits) -> None:
                 kinds = gr.CheckboxGroup(list(KINDS), value=["composite"], label="Files")
             with gr.Row():
                 start = gr.Button("Cut out", variant="primary", interactive=False, elem_id="video-start")
-                stop = gr.Button("Stop", interactive=False)
+                stop = gr.Button("Stop", interactive=False, elem_id="video-stop")
         with gr.Column(scale=6):
             frame = gr.ImageSlider(label="First frame: drag to compare", type="numpy", max_height=420, interactive=False,
                                    elem_id="video-frame", elem_classes=PLACE)
             result = gr.Video(label="Result, with sound", interactive=False, height=380, elem_id="video-result",
                               visible=False)
+            bar = gr.HTML(elem_id="video-bar", padding=False)
             line = gr.Markdown(elem_id="video-said", elem_classes="said")
             files = gr.File(label="Files", file_count="multiple", interactive=False, visible=False, elem_id="video-files")
-    options = [video, *background.inputs, network, size]
-    gr.on([component.change for component in options], told(tab.look_at), options, [frame, line, start, result, files],
-          show_progress_on=frame, trigger_mode="always_last", api_visibility="private")
-    running = start.click(tab.cut, [*options, steady, kinds], [frame, result, files, line, stop], concurrency_limit=1,
-                          show_progress_on=line, api_visibility="private")
-    stop.click(lambda: ("Stopped", gr.update(interactive=False)), None, [line, stop], cancels=running, queue=False,
-               api_visibility="private")
+    options, looked = [video, *background.inputs, network, size], [frame, line, start, result, files]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    gr.on([component.change for component in options], told(tab.look_at), options, looked, show_progress_on=frame,
+          trigger_mode="always_last", api_visibility="private").failure(nothing, None, looked, **quiet)
+    # In the browser: nothing of the server's that a first frame could overtake.
+    start.click(None, None, [line, bar, stop], js=WAITING)
+    running = start.click(tab.cut, [*options, steady, kinds], [frame, result, files, line, bar, stop], concurrency_limit=1,
+                          show_progress="hidden", api_visibility="private")
+    video.change(lambda: still, None, stop, cancels=running, **quiet).then(lambda: "", None, bar, **quiet)
+    # Said when the last frame under way has come, or that would stand there.
+    stop.click(lambda: still, None, stop, cancels=running, **quiet).then(lambda: no_work("Stopped"), None, [line, bar, stop],
+                                                                         **quiet)

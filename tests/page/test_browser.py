@@ -17,9 +17,10 @@ import pytest
 
 from src.media.compositing import to_uint8
 from src.media.picture_reader import read_alpha, read_image
+from src.page.files import sweep
 from src.runtime.matting import Matting
 from src.runtime.network import shipped_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_video
 
 pytest.importorskip("openvino")
 pytest.importorskip("gradio", reason="the page needs gradio: pip install -r requirements-demo.txt")
@@ -104,6 +105,14 @@ class Window:
         found = [e for e in self.all("label") if e.text.strip() == label and e.is_displayed()]
         self.driver.execute_script("arguments[0].click()", found[0])
 
+    def tab(self, name: str) -> None:
+        next(button for button in self.all("button[role=tab]") if button.text.strip() == name).click()
+        wait_for(lambda: self.all("#video input[type=file]"), "the tab")
+
+    def said(self) -> str:
+        """The line under a video."""
+        return self.driver.execute_script("return document.querySelector('#video-said')?.innerText ?? ''").strip()
+
     def download(self, kind: str) -> Path:
         """Click one of the download buttons; the file."""
         before = set(self.downloads.glob("*.png"))
@@ -168,6 +177,48 @@ def test_a_file_that_is_no_picture_gets_a_message_without_the_servers_paths(open
         window.driver.refresh()
     window.drop(ROOT / "data/img.jpg")
     window.matted()
+
+
+def test_a_bad_background_gets_a_message_too_and_the_cut_out_before_cannot_be_downloaded(open_window, tmp_path):
+    window, text = open_window(), tmp_path / "letter.png"
+    text.write_bytes(b"dear page")
+    window.drop(ROOT / "data/img.jpg")
+    window.matted()
+    window.choose("Picture")
+    field = ("return [...document.querySelectorAll('input[type=file]')].find(e => e.closest('[role=tabpanel]')?.offsetParent"
+             " && !e.closest('#photograph'))")
+    wait_for(lambda: window.driver.execute_script(field), "the field").send_keys(str(text))
+    wait_for(lambda: any("letter.png is not a picture that can be read" in e.text for e in window.all(".toast-body")),
+             "the message")
+    wait_for(lambda: window.all("#get-composite[disabled]") and not window.all("#times strong"), "the empty result")
+
+
+def test_an_example_is_there_when_all_uploads_were_swept(open_window, page):
+    sweep(page.temporary, time.time() + 1)
+    window = open_window()
+    wait_for(lambda: window.all(".gallery-item"), "the examples")[1].click()
+    window.matted()
+
+
+def test_a_video_is_stopped_while_it_runs_and_while_it_waits_and_nothing_of_it_stays(open_window, page, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4", [np.zeros((96, 160, 3), np.uint8)] * 900)
+    window = open_window()
+    window.driver.switch_to.new_window("tab")  # a visit of its own
+    window.driver.get(page.url)
+    visits = window.driver.window_handles[::-1]
+    for visit, said in zip(visits, ("Frame ", "Waiting for its turn"), strict=True):
+        window.driver.switch_to.window(visit)
+        wait_for(lambda: window.all("#photograph input[type=file]"), "the page")
+        window.tab("Video")
+        window.all("#video input[type=file]")[0].send_keys(str(clip))
+        wait_for(lambda: window.all("#video-start:not([disabled])"), "the first frame")[0].click()
+        wait_for(lambda said=said: said in window.said(), said)
+    for visit in visits[::-1]:
+        window.driver.switch_to.window(visit)
+        window.all("#video-stop")[0].click()
+        wait_for(lambda: window.said() == "Stopped", "the end")
+    wait_for(lambda: not any(page.temporary.rglob("clip_*")), "the empty folder")
+    assert window.said() == "Stopped"
 
 
 def test_two_visitors_at_once_get_their_own_pictures(open_window, alpha_of):

@@ -24,8 +24,8 @@ from src.media.video_results import Look
 from src.page import dense
 from src.page.address import check_address
 from src.page.compare import DENSE, Measured, compared, say_compared
-from src.page.controls import backdrop_of, colour_of
-from src.page.files import FOLDER_VARIABLE, result_folder, sweep, temporary_folder
+from src.page.controls import backdrop_of, colour_of, photograph
+from src.page.files import FOLDER_VARIABLE, LOCK, PREFIX, result_folder, sweep, temporary_folder
 from src.page.limits import Limits, clock, frame_limit, noted, told
 from src.page.offer import chosen
 from src.page.photo import cut_out
@@ -131,6 +131,50 @@ def test_old_files_are_swept_and_at_the_end_all(tmp_path):
     assert not page.exists()
 
 
+def test_what_is_used_stays_and_what_was_swept_is_told_so(folder):
+    photo = folder / "me.jpg"
+    photo.write_bytes(b"x")
+    os.utime(photo, (0, 0))
+    assert told(lambda path: path)(str(photo)) == str(photo)
+    sweep(folder, time.time() - 50)
+    assert photo.exists()
+    photo.unlink()
+    cut = VideoTab({}, Limits()).cut
+    for work in (told(print), lambda path: list(cut(path, "blur", "", None, "x", 0, False, ["alpha"]))):
+        with pytest.raises(gr.Error, match="^'me.jpg was removed, since nobody used it for 30 minutes: drop it again'$"):
+            work(str(photo))
+
+
+def test_a_page_that_was_killed_leaves_its_folder_to_the_next_one_and_one_that_runs_keeps_its_own(tmp_path, monkeypatch):
+    import fcntl
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("killed", "runs"):
+        (tmp_path / f"{PREFIX}{name}").mkdir()
+        (tmp_path / f"{PREFIX}{name}" / LOCK).touch()
+    (tmp_path / "another").mkdir()
+    with (tmp_path / f"{PREFIX}runs" / LOCK).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with temporary_folder() as page:
+            os.utime(page / LOCK, (0, 0))
+            sweep(page, time.time())
+            with temporary_folder() as second:
+                assert page.exists() and second.exists()
+            assert not second.exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["another", f"{PREFIX}runs"]
+
+
+def test_a_photograph_reaches_the_handler_as_its_file_also_from_a_component_that_gradio_made_anew(tmp_path):
+    from gradio.data_classes import ImageData
+
+    (tmp_path / "text.jpg").write_bytes(b"dear page")
+    area = photograph("Photograph", key="photograph")
+    again = area.__class__(**area.constructor_args)
+    for one in (area, again):
+        assert one.preprocess(ImageData(path=str(tmp_path / "text.jpg"))) == str(tmp_path / "text.jpg")
+        assert one.preprocess(None) is None and one.get_block_name() == "image"
+
+
 def test_a_photograph_becomes_three_files_of_its_size(folder, tiny_xml, tmp_path):
     import cv2
 
@@ -158,9 +202,11 @@ def test_who_leaves_stops_the_work_and_a_header_that_lies_is_found_out(folder, t
     items = matted(clip, matting, WHITE, Limits())
     assert next(items) == 1
     items.close()
+    assert list(folder.iterdir()) == [clip]
     monkeypatch.setattr("src.page.video.frame_limit", lambda reader, limits: 3)
     with pytest.raises(ValueError, match="clip.mp4 is longer than its header says"):
         list(matted(clip, matting, WHITE, Limits()))
+    assert list(folder.iterdir()) == [clip]
 
 
 def test_networks_are_compared_on_one_photograph(tiny_xml, tmp_path):
