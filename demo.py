@@ -9,6 +9,7 @@ no torch.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib.util
 import os
@@ -63,12 +64,14 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     limit_pixels(args.max_megapixels * 10 ** 6)
     networks = {name: shipped_model(name) for name, paths in SHIPPED.items() if any(path.is_file() for path in paths)}
-    with temporary_folder():
+    with contextlib.ExitStack() as ending, temporary_folder():
         from src.page.limits import Limits
         from src.page.page import build, serve
 
         limits = Limits(args.max_upload, args.max_megapixels, args.max_seconds)
         page = build(networks, functools.partial(find_dense, args.dense_path), EXAMPLES, limits)
+        # When the folder is gone: it waits for those who have the page open, for longer than Ctrl-C waits.
+        ending.callback(page.close, verbose=False)
         serve(page, limits, host=args.host, port=args.port)
     return 0
 

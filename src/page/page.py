@@ -35,14 +35,11 @@ def build(networks: Mapping[str, Path], find_dense: Callable[[], Path], examples
 
 
 def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
-    """Serve the page until Ctrl-C. Raises `OSError` if the port is taken."""
+    """Serve the page until Ctrl-C; the caller closes it. Raises `OSError` if the port is taken."""
     page.queue(default_concurrency_limit=2, max_size=WAITING, api_open=False)
-    try:
-        page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
-                    max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
-                    enable_monitoring=False, theme=theme(), css=CSS, head=HEAD)
-        print(f"http://{host}:{port}", flush=True)
-        while True:
-            time.sleep(3600)
-    finally:
-        page.close()
+    page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
+                max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
+                enable_monitoring=False, theme=theme(), css=CSS, head=HEAD)
+    print(f"http://{host}:{port}", flush=True)
+    while True:
+        time.sleep(3600)

@@ -59,7 +59,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     asked, said = folder / "asked.txt", folder / "said.txt"
     with said.open("w") as out:
         process = subprocess.Popen([sys.executable, str(ROOT / "tests/page/served.py"), str(asked), "--port", str(port)],
-                                   stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(folder)})
+                                   stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(folder)},
+                                   # Which a test run in the background ignores.
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: url in said.read_text() or process.poll() is not None, "the address")
@@ -234,9 +236,12 @@ def test_two_visitors_at_once_get_their_own_pictures(open_window, alpha_of):
         windows, pictures = windows, pictures[::-1]
 
 
-def test_nothing_leaves_the_machine_and_no_file_stays(page):
+def test_nothing_leaves_the_machine_and_no_file_stays_after_ctrl_c_while_somebody_has_the_page_open(open_window, page):
+    window = open_window()
+    window.drop(ROOT / "data/img.jpg")
+    window.matted()
     assert any(page.temporary.rglob("*.png"))
-    page.process.send_signal(signal.SIGTERM)
+    page.process.send_signal(signal.SIGINT)
     page.process.wait(60)
     assert not page.temporary.exists()
     assert not page.asked.exists(), page.asked.read_text()
