@@ -70,7 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epoch", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=8, help="images a step of all processes (default: %(default)s)")
     parser.add_argument("--input-size", type=int, default=128, help="default: %(default)s")
-    parser.add_argument("--lr", type=float, default=1e-3, help="default: %(default)s")
+    parser.add_argument("--lr", type=float, default=1e-4, help="default: %(default)s")
     parser.add_argument("--output-dir", type=Path, default=Path("result"), help="default: %(default)s")
     args = parser.parse_args(argv)
     if args.batch_size < 2 or args.batch_size % 2:
