@@ -13,7 +13,7 @@ import numpy as np
 
 from src.media.compositing import render
 from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, network_choice
-from src.page.limits import told
+from src.page.limits import USER_ERRORS, said
 from src.page.looks import FIRST, WORK
 from src.page.offer import chosen
 
@@ -46,6 +46,14 @@ class Live:
                          f"**{1000 * (matted - begin):.0f} ms** · colours and background **{1000 * (end - matted):.0f} ms**")
 
 
+def within_limit(image: np.ndarray) -> np.ndarray:
+    """Shrink a frame (H, W, 3) uint8 to at most `MOST_PIXELS`: a camera of 4:3 gives more."""
+    height, width = image.shape[:2]
+    scale = (MOST_PIXELS / (height * width)) ** 0.5
+    size = int(width * scale), int(height * scale)
+    return image if scale >= 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def as_tag(picture: np.ndarray) -> str:
     """Put a picture (H, W, 3) uint8 RGB inside an HTML tag: no file is written for a frame."""
     data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
@@ -66,16 +74,17 @@ def build_webcam(networks: Mapping[str, Path]) -> None:
             out = gr.HTML(NOTHING, elem_id="webcam-out")
             line = gr.Markdown(elem_id="webcam-said", elem_classes="said")
 
-    @told
     def show(image: np.ndarray | None, state: Live | None, kind: str, colour: str, behind: str | None, network: str,
              size: int) -> tuple:
         if image is None or kind == PICTURE and not behind:
             return gr.skip(), gr.skip(), state
-        if image.shape[0] * image.shape[1] > MOST_PIXELS:
-            raise ValueError(f"the webcam gives {image.shape[1]}x{image.shape[0]}, this page takes up to 1920x1080")
         state = state or Live()
-        picture, said = state.composed(image, networks, (kind, colour, behind), network=network, size=size)
-        return as_tag(picture), said, state
+        try:
+            picture, speed = state.composed(within_limit(image), networks, (kind, colour, behind), network=network,
+                                            size=size)
+        except USER_ERRORS as error:  # in the line: a message for each frame would cover the page
+            return gr.skip(), said(error, (behind,)).message, state
+        return as_tag(picture), speed, state
 
     camera.stream(show, [camera, live, *background.inputs, network, size], [out, line, live], stream_every=STREAM_SECONDS,
                   time_limit=600, concurrency_limit=4, show_progress="hidden", api_visibility="private")

@@ -30,6 +30,7 @@ from src.page.limits import Limits, clock, frame_limit, noted, told
 from src.page.offer import chosen
 from src.page.photo import cut_out
 from src.page.video import KINDS, VideoTab, first_frame, matted
+from src.page.webcam import MOST_PIXELS, within_limit
 from src.runtime.matting import Matting
 from src.script import NetworkError
 
@@ -248,3 +249,9 @@ def test_bad_options_cost_one_line():
                           (("--dense-path", "none.xml"), "error: no dense network at none.xml\n")):
         done = run("demo.py", *options)
         assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_webcam_that_gives_more_than_is_taken_is_shrunk_to_it():
+    height, width = within_limit(np.zeros((1440, 1920, 3), np.uint8)).shape[:2]
+    assert 0.99 * MOST_PIXELS < height * width <= MOST_PIXELS and abs(width / height - 4 / 3) < 0.002
+    assert within_limit(np.zeros((1080, 1920, 3), np.uint8)).shape == (1080, 1920, 3)
