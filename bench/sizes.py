@@ -3,7 +3,7 @@
     python bench/sizes.py --model quality=A.xml fast=B.xml --base dense.xml --data-dir people portraits --split-half report
 
 The errors are those of `src/eval.py` with `--ref-size`, over all pictures of `val`, with 95 % intervals. Then the networks
-take turns on one square image of each size, the model alone, and at the last size also `--base`, a network that all are
+take turns on one square image of each size, the model alone, and with them at the last size `--base`, a network that all are
 compared with. Writes `result/sizes.json`, `.md` and `.png`. A run that is interrupted goes on with what is in the JSON.
 """
 from __future__ import annotations
@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT)]
 from src.command_line import Parser
 from src.data.composition import file_key
 from src.data.sources import HALVES, Source, pairs_by_set
+from src.deploy.instruction_set import available
 from src.deploy.latency import measure_latency
 from src.evaluation.evaluate import errors_of, summarise_sets, with_uncertainty
 from src.evaluation.predict import load_predictor
@@ -59,13 +60,15 @@ def measure(args: argparse.Namespace, output: Path) -> dict:
                 write_json(output, {"told": told, "errors": errors})
     points = {name: {size: errors[f"{name} {size} {version_of(path)}"] for size in args.sizes}
               for name, path in args.model.items()}
-    times = {size: measure_latency(args.model | ({"base": args.base} if args.base and size == args.sizes[-1] else {}),
-                                   size=(size, size), threads=args.threads, repeats=args.repeats) for size in args.sizes}
+    models = {f"{name} {size}": (path, size) for name, path in args.model.items() for size in args.sizes}
+    models |= {"base": (args.base, args.sizes[-1])} if args.base else {}
+    times = measure_latency({key: path for key, (path, _) in models.items()}, threads=args.threads, repeats=args.repeats,
+                            sizes={key: (size, size) for key, (_, size) in models.items()})
     for name, own in points.items():
         for size, point in own.items():
-            own[size] = {**point, "ms": times[size][name]}
-    result = {"told": told, "errors": errors, "points": points, "base": times[args.sizes[-1]].get("base"),
-              "threads": args.threads, "repeats": args.repeats, **provenance()}
+            own[size] = {**point, "ms": times[f"{name} {size}"]}
+    result = {"told": told, "errors": errors, "points": points, "base": times.get("base"), "threads": args.threads,
+              "repeats": args.repeats, "instruction_sets": available(), **provenance()}
     write_json(output, result)
     return result
 
@@ -87,7 +90,8 @@ def markdown(result: Mapping) -> str:
     first = next(iter(next(iter(result["points"].values())).values()))
     lines.append(f"\nN = {first['n']} pictures; {result['threads']} threads, {result['repeats']} turns, "
                  f"{'processor time' if key == 'cpu' else 'median by the clock'}, the model alone on a square image; "
-                 f"{result['machine']['processor']}, openvino {result['versions']['openvino']}: `{result['command']}`")
+                 f"{result['machine']['processor']} ({', '.join(result['instruction_sets'])}), openvino "
+                 f"{result['versions']['openvino']}: `{result['command']}`")
     return "\n".join(lines) + "\n"
 
 

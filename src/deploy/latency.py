@@ -55,16 +55,17 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 def measure_latency(models: Mapping[str, Path], *, device: str = "CPU", size: tuple[int, int] = (512, 512),
                     threads: int = 2, repeats: int = 30, warm_up: int = 5,
-                    precisions: Mapping[str, str] | None = None) -> dict[str, dict[str, float]]:
+                    precisions: Mapping[str, str] | None = None,
+                    sizes: Mapping[str, tuple[int, int]] | None = None) -> dict[str, dict[str, float]]:
     """Measure one inference of each IR: median and quartiles in milliseconds, `{name: {"median", "q1", "q3", "cpu"}}`.
 
     `cpu` is the median of the time that this process had the processor, all threads together: with one thread it is what
     `median` would be on a machine with nothing else to do, which shared machines are not. One image of
-    noise, precision f32 unless `precisions` says otherwise for a name, the model alone: neither reading nor resizing
-    pictures. The networks take turns, so that a busy moment of the machine hits all of them.
+    noise of `size` and precision f32, unless `sizes` and `precisions` say otherwise for a name, the model alone: neither
+    reading nor resizing pictures. The networks take turns, so that a busy moment of the machine hits all of them.
     """
-    ready = {name: prepare(path, device=device, size=size, threads=threads, precision=(precisions or {}).get(name, EXACT))
-             for name, path in models.items()}
+    ready = {name: prepare(path, device=device, size=(sizes or {}).get(name, size), threads=threads,
+                           precision=(precisions or {}).get(name, EXACT)) for name, path in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     cpu: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(warm_up + repeats):

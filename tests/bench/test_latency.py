@@ -47,6 +47,22 @@ def test_networks_of_floats_and_of_bytes_take_turns(tiny_xml, embedded, monkeypa
     assert next(clock) == 2 * 4 * 2 + 2
 
 
+def test_each_network_sees_a_picture_of_its_own_size(tiny_xml, monkeypatch) -> None:
+    seen, prepare = {}, module.prepare
+
+    def ready(path: Path, **options: object) -> tuple:
+        request, image = prepare(path, **options)
+        seen[image.shape] = request
+        return request, image
+
+    monkeypatch.setattr(module, "prepare", ready)
+    measure_latency({"a": tiny_xml["free"], "b": tiny_xml["free"]}, size=(64, 96), threads=1, repeats=2, warm_up=0,
+                    sizes={"b": (32, 64)})
+    # What a network gave is as large as what it saw.
+    assert {shape: request.get_output_tensor(0).data.shape for shape, request in seen.items()} == {
+        (1, 3, 64, 96): (1, 1, 64, 96), (1, 3, 32, 64): (1, 1, 32, 64)}
+
+
 def test_a_profile_has_every_convolution_by_name(tiny_xml) -> None:
     nodes = profile(tiny_xml["free"], size=(64, 64), repeats=3)
     assert sum("Convolution" in kind for _, kind, _, _ in nodes) == sum(
