@@ -123,13 +123,15 @@ def draw_bars(lines: Sequence[Mapping], path: Path) -> None:
 
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     axis, names = figure.subplots(), list(dict.fromkeys(line["network"] for line in lines))
-    for place, (mode, title) in enumerate(TITLES.items()):
+    shown = {mode: title for mode, title in TITLES.items() if any(line["mode"] == mode for line in lines)}
+    for place, (mode, title) in enumerate(shown.items()):
         own = [line for line in lines if line["mode"] == mode]
-        axis.bar([names.index(line["network"]) + 0.27 * (place - 1) for line in own], [line["mse"] for line in own], 0.25,
+        aside = 0.27 * (place - (len(shown) - 1) / 2)
+        axis.bar([names.index(line["network"]) + aside for line in own], [line["mse"] for line in own], 0.25,
                  yerr=[math.nan if line["mse_std"] is None else line["mse_std"] for line in own], capsize=3, label=title)
     axis.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axis.set(ylabel=f"MSE on val, N = {lines[0]['n']}")
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=len(shown))
     write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
