@@ -95,11 +95,11 @@ def run_plain(folder: Path, cores: int, out: Path) -> dict[str, float]:
     seconds, _ = run([*COMMAND, "--image-path", str(folder), "--output-dir", str(out / "plain")], cores, out / "plain.log")
     count = len(list(folder.iterdir()))
     return {"seconds": seconds, "per_second": count / seconds, "cpu_seconds": (children_seconds() - used) / count,
-            "megabytes": megabytes(folder, out / "plain") / count}
+            "megabytes": size_of(folder, out / "plain") / count}
 
 
-def megabytes(*folders: Path) -> float:
-    """Return the size of all files in folders."""
+def size_of(*folders: Path) -> float:
+    """Return the megabytes of all files in folders."""
     return sum(file.stat().st_size for folder in folders for file in folder.rglob("*")) / 1e6
 
 
@@ -126,7 +126,7 @@ def run_ray(folder: Path, cores: int, out: Path) -> dict[str, float]:
     found = re.search(r"(\d+) files in ([\d.]+) s", (out / "ray.log").read_text())
     count, inside = int(found[1]), float(found[2])
     return {"seconds": inside, "per_second": count / inside, "cpu_seconds": cpu / count,
-            "megabytes": megabytes(folder, out / "ray") / count, "start_seconds": started + total - inside,
+            "megabytes": size_of(folder, out / "ray") / count, "start_seconds": started + total - inside,
             "driver_mib": peak}
 
 

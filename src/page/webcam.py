@@ -13,6 +13,7 @@ import numpy as np
 
 from src.media.compositing import render
 from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, network_choice
+from src.page.files import keep_used
 from src.page.limits import USER_ERRORS, said
 from src.page.looks import FIRST, WORK
 from src.page.offer import chosen
@@ -80,6 +81,7 @@ def build_webcam(networks: Mapping[str, Path]) -> None:
             return gr.skip(), gr.skip(), state
         state = state or Live()
         try:
+            keep_used((behind,))
             picture, speed = state.composed(within_limit(image), networks, (kind, colour, behind), network=network,
                                             size=size)
         except USER_ERRORS as error:  # in the line: a message for each frame would cover the page
