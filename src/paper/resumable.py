@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from src.console import progress_bar
 from src.files import keep_inputs, write_json
 from src.media.picture_formats import image_suffixes
 from src.records import Real, Table, checked, read_json
@@ -17,16 +19,29 @@ from src.results import beside, sha256
 
 def fingerprint(value: object) -> object:
     """Return something that JSON can hold and that changes with `value`: a file by its bytes, a folder by its pictures'
-    sizes and times, a dataclass by its fields."""
+    names and bytes, a dataclass by its fields."""
     if isinstance(value, Path) and value.is_dir():
-        pictures = sorted(path for path in value.rglob("*") if path.suffix.lower() in image_suffixes())
-        stats = [(str(path.relative_to(value)), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures]
-        return hashlib.sha256(repr(stats).encode()).hexdigest()
+        return _of_pictures(value, _pictures(value))
     if isinstance(value, Path):
         return sha256(value) if value.is_file() else str(value)
     if isinstance(value, list | tuple):
         return [fingerprint(part) for part in value]
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
+def _pictures(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """List the pictures of a folder: name, bytes and time."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_suffixes())
+    return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
+
+
+@functools.cache
+def _of_pictures(folder: Path, pictures: tuple[tuple[str, int, int], ...]) -> str:
+    """Mark the `_pictures` of a folder. Times do not count: a data set that is copied anew is the same. They only say, with
+    the size, that a picture need not be read again in this process."""
+    marks = [(name, sha256(folder / name)) for name, *_ in
+             progress_bar(pictures, desc=f"look at {folder.name}", unit="picture", leave=False)]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()
 
 
 STEPS = Table({"inputs": list, "result?": dict, "seconds?": Real(0), "begun?": bool, "begun_before?": bool})

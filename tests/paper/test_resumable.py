@@ -1,4 +1,9 @@
 """A step runs once for the same inputs, and again when an input or output changes."""
+import os
+import shutil
+
+import cv2
+import numpy as np
 import pytest
 
 from src.paper.resumable import Steps
@@ -39,3 +44,25 @@ def test_an_interrupted_step_knows_that_it_was_begun(tmp_path):
     steps, seen = Steps(tmp_path), []
     steps.run("a", lambda: seen.append(steps.was_started("a")), inputs=[source], outputs=[])
     assert seen == [True]
+
+
+def test_a_data_set_copied_anew_is_the_same_and_one_with_another_picture_of_the_same_length_is_not(tmp_path):
+    def begun():
+        folder = tmp_path / "data"
+        return Steps(tmp_path).run("a", lambda: {"answer": calls.append(0) or len(calls)}, inputs=[[folder, 1.0]],
+                                   outputs=[])["answer"]
+
+    calls, picture = [], tmp_path / "data" / "val" / "fg" / "1.bmp"
+    picture.parent.mkdir(parents=True)
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 10, np.uint8))
+    assert begun() == begun() == 1
+    shutil.copytree(tmp_path / "data", tmp_path / "again")
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "again").rename(tmp_path / "data")
+    os.utime(picture, ns=(1, 1))
+    assert begun() == 1
+    size = picture.stat().st_size
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 11, np.uint8))
+    assert picture.stat().st_size == size and begun() == 2
+    picture.rename(picture.with_name("2.bmp"))
+    assert begun() == 3
