@@ -13,6 +13,8 @@ from pathlib import Path
 from src.files import locked
 
 MINUTES_KEPT = 30
+# Of an upload that waits for its turn.
+MINUTES_WAITED = 240
 SWEEP_SECONDS = 60
 REMOVALS = 3
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
@@ -62,13 +64,14 @@ def temporary_folder() -> Iterator[Path]:
             os.close(handle)
 
 
-def keep_used(values: Iterable[object]) -> None:
-    """Count the uploads among a handler's values as used now. Raises `ValueError` for one that was swept."""
-    folder = os.environ.get(FOLDER_VARIABLE)
+def keep_used(values: Iterable[object], *, minutes: float = 0) -> None:
+    """Count the uploads among a handler's values as used now, or in so many `minutes`. Raises `ValueError` for one that was
+    swept."""
+    folder, used = os.environ.get(FOLDER_VARIABLE), time.time() + 60 * minutes
     for path in values:
         if folder and isinstance(path, str) and path.startswith(os.path.join(folder, "")):
             try:
-                os.utime(path)
+                os.utime(path, (used, used))
             except FileNotFoundError:
                 raise ValueError(f"{Path(path).name} was removed, since nobody used it for {MINUTES_KEPT} minutes: drop it "
                                  "again") from None

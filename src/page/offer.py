@@ -25,10 +25,22 @@ def matting_of(path: Path, size: int) -> Matting:
     return Matting(path, ref_size=ref_size_of(size))
 
 
-def chosen(networks: Mapping[str, Path], name: str, size: int) -> Matting:
-    """Find the network of this name. Raises `ValueError` for a name or size that the page does not offer."""
+@functools.lru_cache(maxsize=4)
+def matting_of_frames(path: Path, size: int, frame: tuple[int, int]) -> Matting:
+    """Load a network as `matting_of`, compiled for pictures of the height and width `frame` alone, which it does sooner."""
+    matting = Matting(path, ref_size=ref_size_of(size))
+    matting.fix_size(*frame)
+    return matting
+
+
+def chosen(networks: Mapping[str, Path], name: str, size: int, frame: tuple[int, int] | None = None) -> Matting:
+    """Find the network of this name, for pictures of any size or of the height and width `frame` alone.
+
+    Raises `ValueError` for a name or size that the page does not offer.
+    """
     if name not in networks or size not in SIZES:
         raise ValueError(f"network {name!r} at {size} is not offered, allowed are {', '.join(networks)} at "
                          f"{', '.join(map(str, SIZES))}")
     with _ONE_AT_A_TIME:  # or two visitors would load the same
-        return matting_of(networks[name], int(size))
+        path, size = networks[name], int(size)
+        return matting_of(path, size) if frame is None else matting_of_frames(path, size, frame)

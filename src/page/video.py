@@ -18,7 +18,7 @@ from src.media.compositing import render
 from src.media.video_reader import Frame, VideoReader
 from src.media.video_results import Look
 from src.page.controls import BLUR, COLOUR, PICTURE, Background, backdrop_of, network_choice
-from src.page.files import keep_used, result_folder
+from src.page.files import MINUTES_WAITED, keep_used, result_folder
 from src.page.limits import USER_ERRORS, Limits, clock, frame_limit, noted, said, told
 from src.page.looks import FIRST, PLACE, WORK
 from src.page.offer import chosen, ref_size_of
@@ -122,6 +122,12 @@ def nothing() -> tuple:
     return gr.update(value=None, visible=True), "", gr.update(interactive=False), *hidden()
 
 
+def keep_waiting(*uploads: str | None, minutes: float = MINUTES_WAITED) -> None:
+    """Keep what a video waits with for its turn, which may be long in coming; `cut` says if it is gone."""
+    with contextlib.suppress(ValueError):
+        keep_used(uploads, minutes=minutes)
+
+
 def no_work(said: str) -> tuple:
     """Return a line, no bar, and nothing to stop."""
     return said, "", gr.update(interactive=False)
@@ -159,6 +165,8 @@ class VideoTab:
         except USER_ERRORS as error:
             yield *[gr.skip()] * 3, *no_work("")
             raise said(error, (video, behind)) from None
+        finally:
+            keep_waiting(video, behind, minutes=0)
 
     def _told(self, video: Path, matting: Matting, look: Look) -> Iterator[tuple]:
         count, begin = first_count(video), time.perf_counter()
@@ -203,6 +211,7 @@ def build_video(networks: Mapping[str, Path], limits: Limits) -> None:
           trigger_mode="always_last", api_visibility="private").failure(nothing, None, looked, **quiet)
     # In the browser: nothing of the server's that a first frame could overtake.
     start.click(None, None, [line, bar, stop], js=WAITING)
+    start.click(keep_waiting, [video, background.inputs[-1]], None, **quiet)
     running = start.click(tab.cut, [*options, steady, kinds], [frame, result, files, line, bar, stop], concurrency_limit=1,
                           show_progress="hidden", api_visibility="private")
     video.change(lambda: still, None, stop, cancels=running, **quiet).then(lambda: "", None, bar, **quiet)

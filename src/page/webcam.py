@@ -36,8 +36,9 @@ class Live:
         """Put the frame (H, W, 3) uint8 over the background, and a line about its speed."""
         if self.backdrop is None or background != self.chosen:
             self.chosen, self.backdrop = background, backdrop_of(*background)
+        matting = chosen(networks, network, size, image.shape[:2])
         begin = time.perf_counter()
-        alpha = chosen(networks, network, size).alpha(image)
+        alpha = matting.alpha(image)
         matted = time.perf_counter()
         picture = render(image, alpha, ["composite"], backdrop=self.backdrop)["composite"]
         end = time.perf_counter()

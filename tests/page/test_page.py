@@ -29,8 +29,8 @@ from src.page.files import FOLDER_VARIABLE, LOCK, PREFIX, result_folder, sweep, 
 from src.page.limits import Limits, clock, frame_limit, noted, told
 from src.page.offer import chosen
 from src.page.photo import cut_out
-from src.page.video import KINDS, VideoTab, first_frame, matted
-from src.page.webcam import MOST_PIXELS, within_limit
+from src.page.video import KINDS, VideoTab, first_frame, keep_waiting, matted
+from src.page.webcam import MOST_PIXELS, Live, within_limit
 from src.runtime.matting import Matting
 from src.script import NetworkError
 
@@ -139,8 +139,14 @@ def test_what_is_used_stays_and_what_was_swept_is_told_so(folder):
     assert told(lambda path: path)(str(photo)) == str(photo)
     sweep(folder, time.time() - 50)
     assert photo.exists()
-    photo.unlink()
     cut = VideoTab({}, Limits()).cut
+    keep_waiting(str(photo), None)
+    sweep(folder, time.time() + 7200)
+    assert photo.exists()
+    with pytest.raises(gr.Error, match="not offered"):
+        list(cut(str(photo), "blur", "", None, "x", 0, False, ["alpha"]))
+    assert abs(photo.stat().st_mtime - time.time()) < 60
+    photo.unlink()
     for work in (told(print), lambda path: list(cut(path, "blur", "", None, "x", 0, False, ["alpha"]))):
         with pytest.raises(gr.Error, match="^'me.jpg was removed, since nobody used it for 30 minutes: drop it again'$"):
             work(str(photo))
@@ -249,6 +255,16 @@ def test_bad_options_cost_one_line():
                           (("--dense-path", "none.xml"), "error: no dense network at none.xml\n")):
         done = run("demo.py", *options)
         assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_webcam_is_cut_out_by_a_network_compiled_for_its_frames_loaded_once_with_the_same_matte(tiny_xml):
+    networks, frame = {"tiny": tiny_xml["free"]}, np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    picture, line = Live().composed(frame, networks, ("colour", "#000000", None), network="tiny", size=256)
+    assert picture.shape == frame.shape and "64x48" in line
+    fixed, free = (chosen(networks, "tiny", 256, size) for size in ((48, 64), None))
+    assert fixed is chosen(networks, "tiny", 256, (48, 64)) is not free
+    assert fixed.compiled.own_size == (48, 64) and free.compiled.own_size is None
+    assert np.abs(fixed.alpha(frame) - free.alpha(frame)).max() < 1e-4
 
 
 def test_a_webcam_that_gives_more_than_is_taken_is_shrunk_to_it():
