@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from src.deploy.instruction_set import chosen as chosen_cpu
 from src.deploy.instruction_set import lanes
+from src.models.channels import tied_group
 from src.models.config import MODNetConfig
 from src.pruning.budget import Budget, check_budget, check_over_zero, fit_budget, search_budget
 from src.pruning.criteria import Scores
@@ -164,7 +165,43 @@ class ByLatency:
                       channel_table(costs, self.threads, self.precision))
 
 
-Choice = ByRatio | ByBudget | BySearch | ByLatency
+@dataclass(frozen=True)
+class ByHand:
+    """Give some channel groups a width, with those that residuals tie to them, and leave all others as they are.
+
+    Raises `ValueError` for no group, and for two widths of groups that are tied.
+    """
+
+    widths: tuple[tuple[str, int], ...]
+    rule: ClassVar[str] = "tied"
+    scope: ClassVar[str] = "whole"
+
+    def __post_init__(self) -> None:
+        if not self.widths:
+            raise ValueError("widths is empty, give at least one GROUP=N")
+
+    @property
+    def name(self) -> str:
+        """The part of the file name that says how the widths were chosen."""
+        return "_".join(["widths", *(f"{group.replace('.', '-')}_{width}" for group, width in self.widths)])  # no suffix
+
+    def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
+        """Return the `dense` network with these widths; `sizes` have no say. Raises `ValueError` for a group that it does
+        not have, and for a width that it cannot have."""
+        asked: dict[str, int] = {}
+        for group, width in self.widths:
+            if group not in dense.groups():
+                raise ValueError(f"--widths names the group {group!r}, allowed are {', '.join(dense.groups())}")
+            if not 1 <= width <= dense.width(group):
+                raise ValueError(f"--widths {group}={width}: allowed are 1 to {dense.width(group)}, which the network has")
+            if asked.setdefault(tied_group(dense, group), width) != width:
+                raise ValueError(f"--widths {group}={width}: it is tied to a group that is given another width")
+        leaders = {group: tied_group(dense, group) for group in dense.groups()}
+        config = dense.with_widths({group: asked[leader] for group, leader in leaders.items() if leader in asked})
+        return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self))
+
+
+Choice = ByRatio | ByBudget | BySearch | ByLatency | ByHand
 
 
 def json_keys(how: Choice, *, budget: dict | None = None, search: bool = False, latency: dict | None = None) -> dict:

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from src.pruning.budget import Budget, check_over_zero
-from src.pruning.choice import ByBudget, ByLatency, ByRatio, BySearch, Choice
+from src.pruning.choice import ByBudget, ByHand, ByLatency, ByRatio, BySearch, Choice
 from src.pruning.latency_cost import PRECISIONS
 from src.pruning.rules import RULES, SCOPES
 
@@ -32,11 +32,22 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calib-dir", type=Path, help="pictures that int8 takes its ranges from, for --precision int8")
     parser.add_argument("--search", action="store_true", help="meet the target by a width of its own for each channel "
                         "group, where least is lost for what is saved; rule tied")
+    parser.add_argument("--widths", type=parse_width, nargs="+", metavar="GROUP=N", help="cut these channel groups to so "
+                        "many channels, with those that residuals tie to them, and nothing else: f.1x=8; the pruning JSON "
+                        "names the groups")
     parser.add_argument("--round-to", type=int, default=8, help="rule tied: widths are multiples of this (default: "
                         "%(default)s)")
     parser.add_argument("--round-branches-to", type=int, metavar="N", help="--search and --target-latency: the same for "
                         "the branches alone; 16 fills the vectors of a CPU with AVX-512, where 8 channels take nearly as "
                         "long (default: --round-to; --target-latency: what fills a vector of this machine)")
+
+
+def parse_width(text: str) -> tuple[str, int]:
+    """Read `GROUP=N`. Raises `argparse.ArgumentTypeError`."""
+    group, _, number = text.rpartition("=")
+    if not group or not (number.isascii() and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r}, allowed is GROUP=N, as f.1x=8")
+    return group, int(number)
 
 
 def make_choice(args: argparse.Namespace) -> Choice:
@@ -47,6 +58,8 @@ def make_choice(args: argparse.Namespace) -> Choice:
     budget, timed = Budget(args.target_params, args.target_macs), args.target_latency is not None
     counted = budget != Budget()
     check_over_zero("threads", args.threads)
+    if args.widths and (timed or counted or args.search or args.rule == "paper" or args.scope != "whole"):
+        raise ValueError("--widths says all that is cut: it goes without targets, --search, --scope and --rule paper")
     if timed and counted:
         raise ValueError("--target-latency goes without --target-params and --target-macs")
     if (timed or counted) and args.scope != "whole" and not args.search:
@@ -59,6 +72,8 @@ def make_choice(args: argparse.Namespace) -> Choice:
         raise ValueError("--calib-dir is for --target-latency with --precision int8")
     if (timed or args.search) and args.rule == "paper":
         raise ValueError("a search goes with --rule tied: rule paper ties widths by formulas")
+    if args.widths:
+        return ByHand(tuple(args.widths))
     if timed:
         return ByLatency(args.target_latency, args.threads, args.precision, args.round_to, args.calib_dir,
                          args.round_branches_to)

@@ -13,7 +13,7 @@ from src.models.config import MODNetConfig
 from src.models.costs import macs, params
 from src.pruning import choice
 from src.pruning.budget import Budget
-from src.pruning.choice import ByBudget, ByLatency, ByRatio, BySearch, Choice, pruned_stem
+from src.pruning.choice import ByBudget, ByHand, ByLatency, ByRatio, BySearch, Choice, pruned_stem
 from src.pruning.latency_cost import Fitted
 from tests.conftest import tiny_config
 from tests.pruning.test_budget import FILTERS
@@ -27,7 +27,8 @@ KEYS = ["rule", "scope", "budget", "search", "latency"]
     (ByRatio(scope="branches"), {"criterion": "taylor"}, "ratio_0.5_thresh_0.5_branches_taylor"),
     (ByBudget(Budget(macs=3.66e9)), {}, "macs_3.66e+09_paper"),
     (BySearch(Budget(1.34e6, 3.66e9)), {}, "params_1.34e+06_macs_3.66e+09_tied_search"),
-    (ByLatency(40, 1), {}, "latency_40ms_1_threads_fp32_tied")])
+    (ByLatency(40, 1), {}, "latency_40ms_1_threads_fp32_tied"),
+    (ByHand((("f.1x", 8), ("block2.hidden", 40))), {}, "widths_f-1x_8_block2-hidden_40")])
 def test_published_and_other_names(how: Choice, options: dict, stem: str) -> None:
     assert pruned_stem(how, **options) == f"modnet_p_{stem}"
 
@@ -40,6 +41,7 @@ def test_published_and_other_names(how: Choice, options: dict, stem: str) -> Non
     (lambda: ByBudget(Budget(params=-1)), "--target-params is -1"),
     (lambda: BySearch(Budget(macs=float("inf"))), "--target-macs is inf"),
     (lambda: BySearch(Budget(macs=1e9), round_branches_to=0), "round-branches-to is 0"),
+    (lambda: ByHand(()), "widths is empty"),
     (lambda: ByLatency(0), "--target-latency is 0"), (lambda: ByLatency(9, threads=0), "--threads is 0"),
     (lambda: ByLatency(9, precision="int3"), "precision is 'int3'"),
     (lambda: ByLatency(9, precision="int8"), "precision int8 needs calibration pictures: give --calib-dir"),
@@ -73,3 +75,22 @@ def test_outside_the_scope_nothing_is_cut(scope: str, ratio: float, kept: list[s
     assert (chosen.ratio, chosen.threshold, chosen.keys["scope"]) == (ratio, 0.4, scope)
     assert all(chosen.config.width(group) == dense.width(group) for group in kept)
     assert macs(chosen.config) < macs(dense)
+
+
+def test_widths_by_hand_change_what_they_name_and_what_is_tied_to_it_alone() -> None:
+    dense = MODNetConfig()
+    chosen = ByHand((("f.1x", 8), ("block5", 24), ("block9.hidden", 100), ("hr.2x", 16))).choose(FILTERS, dense)
+    new = chosen.config
+    changed = {group: new.width(group) for group in dense.groups() if new.width(group) != dense.width(group)}
+    assert changed == {"f.1x": 8, "block4": 24, "block5": 24, "block6": 24, "block9.hidden": 100, "hr.2x": 16}
+    assert (chosen.ratio, chosen.threshold, list(chosen.keys)) == (0.5, 0, KEYS)
+
+
+@pytest.mark.parametrize(("widths", "said"), [
+    ((("f.3x", 8),), "the group 'f.3x', allowed are stem, block1.hidden, "),
+    ((("f.1x", 17),), "f.1x=17: allowed are 1 to 16"), ((("f.1x", 0),), "f.1x=0: allowed are 1 to 16"),
+    ((("f.1x", 1),), "width of f.1x is 1, allowed are whole numbers from 2"),
+    ((("block4", 24), ("block6", 16)), "block6=16: it is tied to a group that is given another width")])
+def test_widths_that_a_network_cannot_have_are_refused(widths: tuple, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ByHand(widths).choose(FILTERS, MODNetConfig())
