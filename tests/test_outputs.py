@@ -36,6 +36,7 @@ SCRIPTS = {
     "bench/cluster.py": ["--output"],
     "bench/page_screenshots.py": ["--video", "none.mp4", "--output-dir"],
     "bench/sizes.py": ["--model", "a=none.xml", "--data-dir", "none", "--output-dir"],
+    "bench/late_training.py": ["late", "--ckpt-path", "none.ckpt", "--kept", "none", "--output-path"],
     "bench/gpu_pack.py": ["--data-dir", "none", "--output-dir"],
     "bench/gpu_training.py": ["--pack", "none", "--network", "a=none.ckpt:1e-3:1e-3:0", "--output-dir"],
 }
@@ -43,7 +44,7 @@ SCRIPTS = {
 OTHERS = {"bench/stages.py", "demo.py"}
 SUFFIXES = {"src/average.py": ".ckpt", "onnx/export_onnx.py": ".onnx", "onnx/convert_openvino.py": ".xml",
             "bench/temporal.py": ".json", "bench/video.py": ".json", "bench/animation.py": ".webp",
-            "bench/cluster.py": ".json", "bench/folder.py": ".json",
+            "bench/late_training.py": ".ckpt", "bench/cluster.py": ".json", "bench/folder.py": ".json",
             "bench/scale.py": ".json"}
 
 

@@ -1,0 +1,125 @@
+"""bench/late_training.py: what is kept, what is trained and what is not, and going on after an interruption."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src.checkpoint import load_model, save_model
+from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
+from tests.conftest import ROOT, randomise, status_of, tiny_config
+
+sys.path.insert(0, str(ROOT / "bench"))
+
+import late_training
+
+OPTIONS = ["--input-size", 64, "--batch-size", 4, "--scale", 1, 1]
+GREEN, RED = (30, 220, 30), (30, 30, 220)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two networks, `p` and `d`, and a data set of green discs before red."""
+    folder = tmp_path_factory.mktemp("late")
+    for seed, name in enumerate("pd"):
+        model = randomise(MODNet(tiny_config()), seed)
+        save_model(model, folder / f"{name}.ckpt", to_prune_info(model.config))
+    for index in range(6):
+        y, x = np.mgrid[:96, :96]
+        inside = np.clip(20 + 3 * index - np.hypot(y - 48, x - 48), 0, 1)[..., None]
+        for kind, values in (("fg", inside * GREEN + (1 - inside) * RED), ("alpha", 255 * inside)):
+            path = folder / "set" / "train" / kind / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), values.astype(np.uint8))
+    assert status_of(late_training.main, "keep", "--ckpt-path", folder / "p.ckpt", "--teacher", folder / "d.ckpt",
+                     "--data-dir", folder / "set", "--pictures", 10, "--output-dir", folder / "kept", *OPTIONS) == 0
+    return folder
+
+
+def changed(before: Path, after: Path) -> set[str]:
+    """The parts of a network whose weights differ between two checkpoints."""
+    old, new = load_model(before).state_dict(), load_model(after).state_dict()
+    names = {key for key in old if old[key].is_floating_point() and not torch.equal(old[key], new[key])}
+    return {".".join(name.split(".")[:4 if name.startswith("backbone") else 1]) for name in names}
+
+
+def test_what_is_kept_is_what_the_networks_make_of_a_picture(folder: Path) -> None:
+    kept, = late_training.open_kept([folder / "kept"], load_model(folder / "p.ckpt"))
+    assert [part.shape for part in kept] == [(10, 4, 4, 8), (10, 16, 16), (10, 8, 8, 8), (10, 4, 4)]
+    model, image = load_model(folder / "p.ckpt"), torch.rand(2, 3, 64, 64) * 2 - 1
+    alpha = torch.rand(2, 1, 64, 64)
+    part = late_training.look(model, load_model(folder / "d.ckpt"), image, alpha)
+    late = late_training.Late(model, 8).eval()
+    semantic, *_ = late(torch.from_numpy(part.features).float().permute(0, 3, 1, 2))
+    assert (semantic - model(image)[0]).abs().max() < 0.01  # half precision
+    taught = load_model(folder / "d.ckpt")(image)[0][:, 0].detach().numpy()
+    assert np.abs(part.semantic - taught).mean() < 0.03 < np.abs(taught - taught.mean()).mean()  # bf16
+    assert np.abs(part.alpha / 255 - F.avg_pool2d(alpha, 4)[:, 0].numpy()).max() < 0.003
+
+
+def test_each_part_trains_its_own_layers_and_no_other(folder: Path, tmp_path: Path) -> None:
+    late, done = tmp_path / "late.ckpt", tmp_path / "done.ckpt"
+    assert status_of(late_training.main, "late", "--ckpt-path", folder / "p.ckpt", "--kept", folder / "kept", "--steps", 3,
+                     "--batch-size", 4, "--output-path", late) == 0
+    assert changed(folder / "p.ckpt", late) == {"lr_branch", *(f"backbone.model.features.{n}" for n in range(11, 19))}
+    assert status_of(late_training.main, "branches", "--ckpt-path", late, "--data-dir", folder / "set", "--steps", 2,
+                     "--output-path", done, *OPTIONS) == 0
+    assert changed(late, done) == {"hr_branch", "f_branch"}
+    assert not list(tmp_path.glob("*_resume.pt"))
+
+
+def test_an_interrupted_training_ends_as_one_in_one_go_and_learns(
+        folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_training, "SAVE_EVERY", 4)
+    monkeypatch.setattr(late_training, "SHOW_EVERY", 5)
+    monkeypatch.setattr(late_training, "WARMING_STEPS", 2)
+
+    def train(path: Path, fails: int | None) -> None:
+        calls = iter(range(100))
+
+        def losses(*args: object) -> torch.Tensor:
+            if next(calls) == fails:
+                raise KeyboardInterrupt
+            return late_losses(*args)
+
+        late_losses = original
+        monkeypatch.setattr(late_training, "late_losses", losses)
+        status = status_of(late_training.main, "late", "--ckpt-path", folder / "p.ckpt", "--kept", folder / "kept",
+                           "--steps", 15, "--warmup-steps", 2, "--lr", 0.01, "--output-path", path)
+        assert status == (0 if fails is None else 130)
+
+    original = late_training.late_losses
+    train(tmp_path / "a.ckpt", None)
+    lines = [line.split()[3:] for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
+    assert sum(map(float, lines[-1])) < 0.8 * sum(map(float, lines[0]))
+    train(tmp_path / "b.ckpt", 9)
+    assert (tmp_path / "b_resume.pt").is_file()
+    train(tmp_path / "b.ckpt", None)
+    one, two = (load_model(tmp_path / f"{name}.ckpt").state_dict() for name in "ab")
+    assert max(float((one[key].float() - two[key].float()).abs().max()) for key in one) < 1e-5
+
+
+def test_kept_pictures_are_not_made_again_and_of_another_network_refused(folder: Path, tmp_path: Path,
+                                                                         capsys: pytest.CaptureFixture) -> None:
+    again = ["keep", "--teacher", folder / "d.ckpt", "--data-dir", folder / "set", "--pictures", 10, "--output-dir",
+             folder / "kept", *OPTIONS]
+    before = np.load(folder / "kept" / "features.npy").copy()
+    assert status_of(late_training.main, *again, "--ckpt-path", folder / "p.ckpt") == 0
+    assert np.array_equal(np.load(folder / "kept" / "features.npy"), before)
+    assert status_of(late_training.main, *again, "--ckpt-path", folder / "d.ckpt") == 2
+    assert "kept.json is of other networks: give another --output-dir" in capsys.readouterr().err
+    assert status_of(late_training.main, "late", "--ckpt-path", folder / "d.ckpt", "--kept", folder / "kept",
+                     "--output-path", tmp_path / "x.ckpt") == 2
+    assert "was kept of a network with other early layers" in capsys.readouterr().err
+    for given, said in ((["late"], "late needs --kept"), (["branches"], "branches needs --data-dir"),
+                        (["late", "--kept", "none"], "no JSON at none")):
+        assert status_of(late_training.main, *given, "--ckpt-path", folder / "p.ckpt", "--output-path",
+                         tmp_path / "x.ckpt") == 2
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
