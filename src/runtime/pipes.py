@@ -202,19 +202,18 @@ class Watched:
 def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
                    skip_existing: bool = False, kept: Sequence[Path] = (), at_once: int = 1) -> int:
     """Call `work` for each picture of a folder and each that arrives, in up to `at_once` threads where several wait, until
-    Ctrl-C; the exit status, 1 if any failed.
-
-    Raises `ValueError` if results would go into the same folder, where they would be pictures that arrive, and `OSError` if
-    the disk is full.
+    Ctrl-C; the exit status, 1 if any failed. Raises `ValueError` if results would go into the same folder, where they would
+    be pictures that arrive, and `OSError` if the disk is full.
     """
     if os.path.realpath(output_dir) == os.path.realpath(folder):
         raise ValueError(f"--watch {folder} would also see its own results: use another --output-dir")
     complain(f"watching {printable(folder)}, Ctrl-C ends")
     watched = Watched(look, output_dir, kept, skip_existing=skip_existing)
     try:
-        for pictures in complete_pictures(folder, output_dir=output_dir):
-            if jobs := watched.jobs(pictures):
-                watched.do(jobs, work, at_once)
-    except KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            for pictures in complete_pictures(folder, output_dir=output_dir):
+                if jobs := watched.jobs(pictures):
+                    watched.do(jobs, work, at_once)
+    finally:
         complain(f"{len(watched.good)} pictures done, {len(watched.failed)} failed")
     return 1 if watched.failed else 0

@@ -1,6 +1,7 @@
 """A picture from stdin, one to stdout, and pictures that arrive in a folder."""
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -167,6 +168,25 @@ def test_the_last_try_of_a_watched_picture_counts_and_one_that_is_gone_is_noted(
     assert out.splitlines() == [f"{noise} done", f"{half} done"]
     assert err.splitlines() == [f"error: {half} is not a picture", f"note: {gone}: gone before its turn",
                                 f"error: {noise} and {twin} would both be written to {tmp_path}/out/a_alpha.png: rename one"]
+
+
+def test_a_watched_folder_that_ends_by_a_full_disk_says_what_was_done(tmp_path, noise, capsys, monkeypatch):
+    monkeypatch.setattr(pipes, "POLL_SECONDS", 0.01)
+    done = []
+
+    def work(job):
+        if done:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done.append(job.picture)
+        return "done"
+
+    inbox = tmp_path / "watched"
+    inbox.mkdir()
+    for name in ("a.png", "b.png"):
+        (inbox / name).write_bytes(noise.read_bytes())
+    with pytest.raises(OSError, match="No space left"):
+        pipes.watch_pictures(inbox, work, PictureLook(["alpha"]), output_dir=tmp_path / "out")
+    assert capsys.readouterr().err.splitlines()[-1] == "1 pictures done, 0 failed"
 
 
 def test_a_folder_that_would_see_its_own_results_is_refused(tmp_path):
