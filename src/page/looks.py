@@ -5,7 +5,7 @@ import gradio as gr
 
 TITLE = "MODNet, pruned"
 HEADER = """# Cut people out
-MODNet, pruned to a quarter of its work, on this computer's CPU. Nothing leaves it, and uploads are removed after half an
+MODNet, pruned to a fifth of its work, on this computer's CPU. Nothing leaves it, and uploads are removed after half an
 hour."""
 # Fonts of the visitor's own system: others would be fetched from somewhere.
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
