@@ -53,7 +53,7 @@ FLIPPED = 0.2
 SEMANTIC, TAUGHT_SEMANTIC, QUARTER, FEATURES, GRADIENT = 10.0, 5.0, 2.0, 0.5, 4.0
 # The training head of the details takes half of a step's time: every so many steps it learns too.
 DETAIL_EVERY = 4
-KEPT = {"pictures": Whole(), "early": str, "teacher": str}
+KEPT = {"pictures": Whole(), "of": Whole(1), "early": str, "teacher": str, "options": str}
 # Of the recipe's options, what is not its default here.
 DEFAULTS = {"optimizer": "adamw", "schedule": "cosine", "weight_decay": 0.02, "clip_norm": 5.0, "ema": 0.99, "lr": 1e-3,
             "batch_size": 8, "warmup_steps": 60, "precision": "bf16"}
@@ -106,13 +106,16 @@ def look(model: MODNet, teacher: MODNet, image: torch.Tensor, alpha: torch.Tenso
                 taught.half().permute(0, 2, 3, 1).numpy(), semantic[:, 0].half().numpy())
 
 
-def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]], folder: Path, *, total: int) -> None:
-    """Keep what `look` makes of `total` pictures in `folder`; `batches` gives those after so many. What an earlier call
-    kept stays. Raises `ValueError` if that is of other networks."""
-    index, made = folder / "kept.json", {"early": mark_of(model, slice(EARLY)), "teacher": mark_of(teacher)}
+def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]], folder: Path, *, total: int,
+         options: str) -> None:
+    """Keep what `look` makes of `total` pictures in `folder`; `batches` gives those after so many, as `options` say. What an
+    earlier call kept stays. Raises `ValueError` if that is of other networks or options."""
+    index = folder / "kept.json"
+    made = {"of": total, "early": mark_of(model, slice(EARLY)), "teacher": mark_of(teacher), "options": options}
     known = read_json(index, KEPT) if index.is_file() else {"pictures": 0, **made}
     if {name: known[name] for name in made} != made:
-        raise ValueError(f"{index} is of other networks: give another --output-dir")
+        raise ValueError(f"{index} is of other networks, data or options, or of another number of pictures ({known['of']}): "
+                         "give another --output-dir")
     paths, count, arrays = [folder / f"{name}.npy" for name in Kept._fields], known["pictures"], None
     bar = progress_bar(total=total, initial=count, unit="picture", desc="keep")
     for number, batch in enumerate(batches(count), 1):
@@ -136,13 +139,19 @@ def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]
 
 
 def open_kept(folders: Sequence[Path], model: MODNet) -> list[Kept]:
-    """Open kept features. Raises `FileNotFoundError` or `ValueError` for what is none, or of other early layers."""
-    opened = []
+    """Open kept features. Raises `FileNotFoundError` or `ValueError` for what is none, or of other early layers, and for
+    folders that do not go together."""
+    opened, teachers, early = [], [], mark_of(model, slice(EARLY))
     for folder in folders:
         known = read_json(folder / "kept.json", KEPT)
-        if known["early"] != mark_of(model, slice(EARLY)):
+        if known["early"] != early:
             raise ValueError(f"{folder} was kept of a network with other early layers than the one of --ckpt-path")
+        if not known["pictures"]:
+            raise ValueError(f"{folder} has no pictures yet")
         opened.append(Kept(*(np.load(folder / f"{name}.npy", mmap_mode="r")[:known["pictures"]] for name in Kept._fields)))
+        teachers.append(known["teacher"])
+        if teachers[-1] != teachers[0] or opened[-1].alpha.shape[1:] != opened[0].alpha.shape[1:]:
+            raise ValueError(f"{folder} is of another teacher or another --input-size than {folders[0]}")
     return opened
 
 
@@ -314,7 +323,9 @@ def main(argv: list[str] | None = None) -> int:
         model, teacher = load_model(args.ckpt_path), load_model(args.teacher)
         load = loader_of(args, recipe)
         args.output_dir.mkdir(parents=True, exist_ok=True)
-        keep(model, teacher, lambda first: load(first, args.pictures), args.output_dir, total=args.pictures)
+        how = json.dumps({**dataclasses.asdict(recipe), "teacher": None, "data_dir": args.data_dir}, sort_keys=True)
+        keep(model, teacher, lambda first: load(first, args.pictures), args.output_dir, total=args.pictures,
+             options=hashlib.sha256(how.encode("utf-8", "surrogateescape")).hexdigest()[:16])
         return 0
     check_output(args.output_path, "--output-path")
     keep_inputs(beside(args.output_path), beside(args.ckpt_path))

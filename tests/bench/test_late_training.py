@@ -113,7 +113,10 @@ def test_kept_pictures_are_not_made_again_and_of_another_network_refused(folder:
     assert status_of(late_training.main, *again, "--ckpt-path", folder / "p.ckpt") == 0
     assert np.array_equal(np.load(folder / "kept" / "features.npy"), before)
     assert status_of(late_training.main, *again, "--ckpt-path", folder / "d.ckpt") == 2
-    assert "kept.json is of other networks: give another --output-dir" in capsys.readouterr().err
+    assert "kept.json is of other networks, data or options, or of another" in capsys.readouterr().err
+    for other in (("--pictures", 12), ("--seed", 3)):
+        assert status_of(late_training.main, *again, "--ckpt-path", folder / "p.ckpt", *other) == 2
+        assert "of another number of pictures (10): give another --output-dir" in capsys.readouterr().err
     assert status_of(late_training.main, "late", "--ckpt-path", folder / "d.ckpt", "--kept", folder / "kept",
                      "--output-path", tmp_path / "x.ckpt") == 2
     assert "was kept of a network with other early layers" in capsys.readouterr().err
