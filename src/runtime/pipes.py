@@ -117,9 +117,7 @@ def complete_pictures(folder: Path, *, sleep: Callable[[float], object] = time.s
 
     Other files and folders are named once, in a note, but for `output_dir`. Raises `FileNotFoundError` if the folder goes.
     """
-    before: dict[Path, Stamp | None] = {}
-    done: dict[Path, Stamp | None] = {}
-    same: dict[Path, int] = {}
+    before, done, same = dict[Path, Stamp | None](), dict[Path, Stamp | None](), dict[Path, int]()
     results = () if output_dir is None else (Path(os.path.realpath(output_dir)), *Path(os.path.realpath(output_dir)).parents)
     while True:
         if not folder.is_dir():
@@ -185,18 +183,20 @@ class Watched:
             with contextlib.closing(attempts(attempt, jobs, min(at_once, len(jobs)))) as lines:
                 for job, line in zip(jobs, lines, strict=True):
                     try:
-                        self._succeed(job.picture, line())
+                        told = line()
                     except ValueError as error:
                         self.fail(job.picture, error)
-                    untold.pop(job.picture, None)
+                        continue
+                    untold.pop(job.picture, None)  # first, or Ctrl-C while it is printed would tell it twice
+                    self._succeed(job.picture, told)
         finally:
             for picture, line in untold.items():
                 self._succeed(picture, line)
 
     def _succeed(self, picture: Path, line: str) -> None:
-        say(line)
         self.good.add(picture)
         self.failed.discard(picture)
+        say(line)
 
 
 def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, *, output_dir: Path,
@@ -210,10 +210,11 @@ def watch_pictures(folder: Path, work: Callable[[Job], str], look: PictureLook, 
     complain(f"watching {printable(folder)}, Ctrl-C ends")
     watched = Watched(look, output_dir, kept, skip_existing=skip_existing)
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            for pictures in complete_pictures(folder, output_dir=output_dir):
-                if jobs := watched.jobs(pictures):
-                    watched.do(jobs, work, at_once)
-    finally:
+        for pictures in complete_pictures(folder, output_dir=output_dir):
+            if jobs := watched.jobs(pictures):
+                watched.do(jobs, work, at_once)
+    except (KeyboardInterrupt, OSError) as end:
         complain(f"{len(watched.good)} pictures done, {len(watched.failed)} failed")
+        if not isinstance(end, KeyboardInterrupt):
+            raise
     return 1 if watched.failed else 0

@@ -170,6 +170,19 @@ def test_the_last_try_of_a_watched_picture_counts_and_one_that_is_gone_is_noted(
                                 f"error: {noise} and {twin} would both be written to {tmp_path}/out/a_alpha.png: rename one"]
 
 
+def test_ctrl_c_while_a_line_is_printed_does_not_tell_it_twice_and_counts_it(tmp_path, noise, capsys, monkeypatch):
+    def say(line):
+        print(line)
+        raise KeyboardInterrupt
+
+    watched = Watched(PictureLook(["alpha"]), tmp_path / "out", (), skip_existing=False)
+    jobs = watched.jobs([noise])
+    monkeypatch.setattr(pipes, "say", say)
+    with pytest.raises(KeyboardInterrupt):
+        watched.do(jobs, lambda job: f"{job.picture} done", 1)
+    assert capsys.readouterr().out == f"{noise} done\n" and watched.good == {noise}
+
+
 def test_a_watched_folder_that_ends_by_a_full_disk_says_what_was_done(tmp_path, noise, capsys, monkeypatch):
     monkeypatch.setattr(pipes, "POLL_SECONDS", 0.01)
     done = []
