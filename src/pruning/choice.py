@@ -182,8 +182,8 @@ class ByHand:
 
     @property
     def name(self) -> str:
-        """The part of the file name that says how the widths were chosen."""
-        return "_".join(["widths", *(f"{group.replace('.', '-')}_{width}" for group, width in self.widths)])  # no suffix
+        """The part of the file name that says how the widths were chosen; without dots, which would begin a suffix."""
+        return "_".join(["widths", *(f"{group.replace('.', '-')}_{width}" for group, width in self.widths)])
 
     def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
         """Return the `dense` network with these widths; `sizes` have no say. Raises `ValueError` for a group that it does
