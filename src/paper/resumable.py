@@ -31,7 +31,7 @@ def fingerprint(value: object) -> object:
 
 def _pictures(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """List the pictures of a folder: name, bytes and time."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_suffixes())
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_suffixes() and path.is_file())
     return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 
 
