@@ -39,7 +39,7 @@ from src.models.prune_info import to_prune_info
 from src.results import beside, origin
 from src.script import provenance, run_script
 from src.training.ema import Ema
-from src.training.losses import modnet_losses
+from src.training.losses import gradient_loss, modnet_losses
 
 WEIGHT_DECAY, CLIP_NORM, EMA_DECAY, WARMUP_STEPS, GRADIENT_SCALE = 0.02, 5.0, 0.998, 60, 4.0
 LOSSES = ("semantic", "detail", "matte", "gradient")
@@ -155,7 +155,7 @@ def losses(heads: Heads, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     parts = modnet_losses(heads, batch.image, batch.alpha, batch.trimap, semantic_only=batch.semantic_only)
     known = ~(batch.semantic_only.view(-1, 1, 1, 1) & (batch.trimap == 0.5))
     error = (heads[2] - batch.alpha) * known
-    gradient = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    gradient = gradient_loss(error)
     return parts.total + GRADIENT_SCALE * gradient, torch.stack((*parts, gradient))
 
 

@@ -18,7 +18,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
@@ -40,7 +40,7 @@ from src.results import beside, check_result, origin
 from src.script import provenance, run_script
 from src.training.ema import Ema
 from src.training.loading import make_batches, make_dataset
-from src.training.losses import modnet_losses, semantic_target
+from src.training.losses import gradient_loss, modnet_losses, semantic_target
 from src.training.options import add_recipe_options, make_recipe, parse_data
 from src.training.recipe import Recipe, rate_factor
 
@@ -159,11 +159,12 @@ def drawn(kept: Sequence[Kept], size: int, seed: int, first: int) -> Iterator[tu
     """Draw batches without end, from step `first` on: features, mattes, the teacher's features and semantics, all
     (size, C, H, W) float32; a fifth of the pictures is turned left to right."""
     counts = [len(part.alpha) for part in kept]
+    ends = np.cumsum(counts)
     for step in range(first, sys.maxsize):
         rng, rows = np.random.default_rng([seed, step]), []
-        for index in np.sort(rng.integers(0, sum(counts), size)):
-            which = int(np.searchsorted(np.cumsum(counts), index, side="right"))
-            row = [array[index - sum(counts[:which])] for array in kept[which]]
+        for index in np.sort(rng.integers(0, ends[-1], size)):
+            which = int(np.searchsorted(ends, index, side="right"))
+            row = [array[index - ends[which]] for array in kept[which]]  # counted from the end of that part
             rows.append([array[:, ::-1] for array in row] if rng.random() < FLIPPED else row)
         features, alpha, taught, semantic = (torch.from_numpy(np.stack(parts)).float() for parts in zip(*rows, strict=True))
         yield (features.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last), alpha[:, None] / 255,
@@ -193,13 +194,13 @@ def branch_losses(model: MODNet, batch: dict, step: int) -> torch.Tensor:
     losses = modnet_losses((semantic, detail if detailed else alpha, matte), image, alpha, batch["trimap"],
                            semantic_only=batch["semantic_only"])
     error = (matte - alpha) * ~batch["semantic_only"].view(-1, 1, 1, 1)
-    gradient = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return torch.stack((losses.detail, losses.matte, GRADIENT * gradient))
+    return torch.stack((losses.detail, losses.matte, GRADIENT * gradient_loss(error)))
 
 
-def fit(module: nn.Module, loss_of: Callable[[int], torch.Tensor], recipe: Recipe, path: Path, *, steps: int,
-        made: str) -> nn.Module:
-    """Train what of `module` asks for gradients and return the average of its weights; `loss_of` a step are its losses.
+def fit(module: nn.Module, batches: Callable[[int], Iterator], loss_of: Callable[[int, Any], torch.Tensor], recipe: Recipe,
+        path: Path, *, steps: int, made: str) -> nn.Module:
+    """Train what of `module` asks for gradients and return the average of its weights; `batches` gives those from a step
+    on, `loss_of` a step and its batch are the losses.
 
     The state is kept in `path`; where there is one, training goes on there. Raises `ValueError` if that is not of a run
     that was `made` as this one.
@@ -219,8 +220,8 @@ def fit(module: nn.Module, loss_of: Callable[[int], torch.Tensor], recipe: Recip
         for name, part in parts.items():
             part.load_state_dict(state[name])
     bar = progress_bar(range(first, steps), initial=first, total=steps, desc="train", unit="step")
-    for step in bar:
-        losses = loss_of(step)
+    for step, batch in zip(bar, batches(first), strict=False):  # those of kept pictures have no end
+        losses = loss_of(step, batch)
         optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
@@ -243,14 +244,13 @@ def train_late(model: MODNet, kept: Sequence[Kept], recipe: Recipe, path: Path, 
     scale = tuple(torch.from_numpy(value).view(1, -1, 1, 1) for value in (some.mean(0), some.std(0).clip(0.05)))
     torch.manual_seed(recipe.seed)
     late = Late(model, some.shape[1]).to(memory_format=torch.channels_last).train()
-    batches: Iterator[tuple[torch.Tensor, ...]] | None = None
 
-    def loss_of(step: int) -> torch.Tensor:
-        nonlocal batches
-        batches, late.warming = batches or drawn(kept, recipe.batch_size, recipe.seed, step), step < WARMING_STEPS
-        return late_losses(late, next(batches), scale)
+    def loss_of(step: int, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        late.warming = step < WARMING_STEPS
+        return late_losses(late, batch, scale)
 
-    average = fit(late, loss_of, recipe, path, steps=steps, made=made)
+    average = fit(late, lambda first: drawn(kept, recipe.batch_size, recipe.seed, first), loss_of, recipe, path, steps=steps,
+                  made=made)
     model.backbone.model.features[EARLY:].load_state_dict(average.encoder.state_dict())
     model.lr_branch.load_state_dict(average.branch.state_dict())
 
@@ -261,14 +261,8 @@ def train_branches(model: MODNet, load: Callable[[int, int], Iterator[dict]], re
     another."""
     model.requires_grad_(False).eval()
     branches = nn.ModuleList([model.hr_branch, model.f_branch]).requires_grad_(True).train()
-    batches: Iterator[dict] | None = None
-
-    def loss_of(step: int) -> torch.Tensor:
-        nonlocal batches
-        batches = batches or load(step * recipe.batch_size, steps * recipe.batch_size)
-        return branch_losses(model, next(batches), step)
-
-    average = fit(branches, loss_of, recipe, path, steps=steps, made=made)
+    average = fit(branches, lambda first: load(first * recipe.batch_size, steps * recipe.batch_size),
+                  lambda step, batch: branch_losses(model, batch, step), recipe, path, steps=steps, made=made)
     branches.load_state_dict(average.state_dict())
 
 

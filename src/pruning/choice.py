@@ -188,15 +188,14 @@ class ByHand:
     def choose(self, sizes: Scores, dense: MODNetConfig) -> Chosen:
         """Return the `dense` network with these widths; `sizes` have no say. Raises `ValueError` for a group that it does
         not have, and for a width that it cannot have."""
-        asked: dict[str, int] = {}
+        leaders, asked = {group: tied_group(dense, group) for group in dense.groups()}, {}
         for group, width in self.widths:
-            if group not in dense.groups():
-                raise ValueError(f"--widths names the group {group!r}, allowed are {', '.join(dense.groups())}")
+            if group not in leaders:
+                raise ValueError(f"--widths names the group {group!r}, allowed are {', '.join(leaders)}")
             if not 1 <= width <= dense.width(group):
                 raise ValueError(f"--widths {group}={width}: allowed are 1 to {dense.width(group)}, which the network has")
-            if asked.setdefault(tied_group(dense, group), width) != width:
+            if asked.setdefault(leaders[group], width) != width:
                 raise ValueError(f"--widths {group}={width}: it is tied to a group that is given another width")
-        leaders = {group: tied_group(dense, group) for group in dense.groups()}
         config = dense.with_widths({group: asked[leader] for group, leader in leaders.items() if leader in asked})
         return Chosen(config, cut_of_hr(config, dense), 0.0, json_keys(self))
 

@@ -53,6 +53,11 @@ def matte_loss(pred_matte: torch.Tensor, alpha: torch.Tensor, trimap: torch.Tens
     return ((error + 4 * boundary) * (1 + image.abs().mean(1, keepdim=True))).mean()
 
 
+def gradient_loss(error: torch.Tensor) -> torch.Tensor:
+    """Compute the mean absolute difference between neighbours, across and down, of the error of a matte (N, 1, H, W)."""
+    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
 def believe(pred: torch.Tensor, alpha: torch.Tensor, ignore: torch.Tensor) -> torch.Tensor:
     """Return `alpha` (N, 1, H, W), but the prediction itself, as a constant, where `ignore`: there is no loss and no
     gradient."""
