@@ -1,7 +1,11 @@
 """The page's looks: its words at the top, theme and style sheet."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
+
+from src.page.files import MINUTES_KEPT
 
 TITLE = "MODNet, pruned"
 HEADER = """# Cut people out
@@ -10,7 +14,9 @@ hour."""
 # Fonts of the visitor's own system: others would be fetched from somewhere.
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 # Gradio would put its own words into the browser's language, between ours.
-HEAD = '<script>Object.defineProperty(Navigator.prototype, "language", {get: () => "en"})</script>'
+ENGLISH = '<script>Object.defineProperty(Navigator.prototype, "language", {get: () => "en"})</script>'
+NOTICES = Path(__file__).with_name("notices.js").read_text(encoding="utf-8")
+HEAD = f'{ENGLISH}<script data-minutes="{MINUTES_KEPT}">{NOTICES}</script>'
 # Class of the row of a tab: what is chosen, and what came of it.
 WORK = "work"
 # Class of what a phone shows first, before what came of it.
@@ -23,6 +29,9 @@ footer {display: none !important}
 #head h1 {margin: 0 0 2px}
 #head p {margin: 0; opacity: .75}
 .work {gap: 24px !important}
+#notice {position: fixed; left: 50%; bottom: 24px; transform: translateX(-50%); z-index: 1000; padding: 12px 18px;
+    font: 15px system-ui, sans-serif; max-width: min(780px, calc(100vw - 32px)); width: max-content; border-radius: var(--block-radius); color: #fff;
+    background: #9a3412; box-shadow: 0 4px 16px rgb(0 0 0 / .3)}
 .said {min-height: 1.6em; opacity: .85}
 .get {flex-wrap: nowrap !important; gap: 8px !important}
 .get > * {min-width: 0 !important; padding-inline: 4px !important; border: 1px solid var(--block-border-color) !important}

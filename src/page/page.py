@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import gradio as gr
+from fastapi import Request, Response
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
 
 from src.page.compare import build_compare
+from src.page.files import MINUTES_KEPT
 from src.page.limits import Limits
 from src.page.looks import CSS, HEAD, HEADER, TITLE, theme
 from src.page.photo import build_picture
@@ -34,12 +39,20 @@ def build(networks: Mapping[str, Path], find_dense: Callable[[], Path], examples
     return page
 
 
+async def refused(request: Request, error: HTTPException) -> Response:
+    """Answer a link to a file that was removed by a sentence; all else as FastAPI does."""
+    if "/file=" in request.url.path:
+        return PlainTextResponse(f"This file is not here: what nobody used for {MINUTES_KEPT} minutes is removed. Go back to "
+                                 "the page and cut it out again.", status_code=404)
+    return await http_exception_handler(request, error)
+
+
 def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     """Serve the page until Ctrl-C; the caller closes it. Raises `OSError` if the port is taken."""
     page.queue(default_concurrency_limit=2, max_size=WAITING, api_open=False)
     page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
-                enable_monitoring=False, theme=theme(), css=CSS, head=HEAD)
+                enable_monitoring=False, app_kwargs={"exception_handlers": {HTTPException: refused}}, theme=theme(), css=CSS, head=HEAD)
     print(f"http://{host}:{port}", flush=True)
     while True:
         time.sleep(3600)

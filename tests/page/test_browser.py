@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,25 @@ PATIENCE = 120.0
 class Page:
     """A page that is served, and the folder in which it keeps its files."""
 
-    def __init__(self, url: str, temporary: Path, asked: Path, process: subprocess.Popen) -> None:
-        self.url, self.temporary, self.asked, self.process = url, temporary, asked, process
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url, self.folder, self.port, self.asked = f"http://127.0.0.1:{port}", folder, port, folder / "asked.txt"
+        self.start()
+
+    def start(self) -> None:
+        said = self.folder / "said.txt"
+        with said.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "tests/page/served.py"), str(self.asked), "--port", str(self.port)], stdout=out,
+                stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(self.folder)},
+                # Which a test run in the background ignores.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        wait_for(lambda: self.url in said.read_text() or self.process.poll() is not None, "the address")
+        assert self.process.poll() is None, said.read_text()
+        self.temporary = next(self.folder.glob("modnet-page-*"))
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def wait_for(found: Callable[[], Any], what: str) -> Any:
@@ -52,24 +71,12 @@ def wait_for(found: Callable[[], Any], what: str) -> Any:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder = tmp_path_factory.mktemp("page")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    asked, said = folder / "asked.txt", folder / "said.txt"
-    with said.open("w") as out:
-        process = subprocess.Popen([sys.executable, str(ROOT / "tests/page/served.py"), str(asked), "--port", str(port)],
-                                   stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(folder)},
-                                   # Which a test run in the background ignores.
-                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: url in said.read_text() or process.poll() is not None, "the address")
-        assert process.poll() is None, said.read_text()
-        yield Page(url, next(folder.glob("modnet-page-*")), asked, process)
-    finally:
-        process.kill()
-        process.wait()
+    served = Page(tmp_path_factory.mktemp("page"), port)
+    yield served
+    served.stop()
 
 
 class Window:
@@ -114,6 +121,10 @@ class Window:
     def said(self) -> str:
         """The line under a video."""
         return self.driver.execute_script("return document.querySelector('#video-said')?.innerText ?? ''").strip()
+
+    def notice(self) -> str:
+        """What the page says by itself."""
+        return self.driver.execute_script("return document.querySelector('#notice')?.innerText ?? ''")
 
     def download(self, kind: str) -> Path:
         """Click one of the download buttons; the file."""
@@ -236,6 +247,24 @@ def test_two_visitors_at_once_get_their_own_pictures(open_window, alpha_of):
         windows, pictures = windows, pictures[::-1]
 
 
+def test_a_file_that_was_swept_is_told_so_by_its_button_its_link_and_the_next_choice(open_window, page):
+    window = open_window()
+    window.drop(ROOT / "data/img.jpg")
+    window.matted()
+    alpha = next(page.temporary.rglob("img_alpha.png"))
+    sweep(page.temporary, time.time() + 1)
+    window.all("#get-alpha")[0].click()
+    assert wait_for(window.notice, "the notice") == ("img_alpha.png was removed, since nobody used it for 30 minutes: cut it "
+                                                     "out again.")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{page.url}/gradio_api/file={alpha}")
+    said = refused.value.read().decode()
+    assert said.startswith("This file is not here: what nobody used for 30 minutes is removed.") and "img" not in said
+    window.choose("Colour")
+    wait_for(lambda: any("img.jpg was removed, since nobody" in e.text for e in window.all(".toast-body")), "the message")
+    assert not list(window.downloads.glob("*.png"))
+
+
 def test_nothing_leaves_the_machine_and_no_file_stays_after_ctrl_c_while_somebody_has_the_page_open(open_window, page):
     window = open_window()
     window.drop(ROOT / "data/img.jpg")
@@ -245,3 +274,8 @@ def test_nothing_leaves_the_machine_and_no_file_stays_after_ctrl_c_while_somebod
     page.process.wait(60)
     assert not page.temporary.exists()
     assert not page.asked.exists(), page.asked.read_text()
+    # The visitor, who does nothing, reads so, and has the page again when it is back.
+    assert wait_for(window.notice, "the notice").startswith("The server of this page has stopped")
+    page.start()
+    wait_for(lambda: not window.notice() and not window.all("#times strong"), "the page anew")
+    wait_for(lambda: window.all("#photograph input[type=file]"), "the page")
