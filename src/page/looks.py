@@ -30,8 +30,8 @@ footer {display: none !important}
 #head p {margin: 0; opacity: .75}
 .work {gap: 24px !important}
 #notice {position: fixed; left: 50%; bottom: 24px; transform: translateX(-50%); z-index: 1000; padding: 12px 18px;
-    font: 15px system-ui, sans-serif; max-width: min(780px, calc(100vw - 32px)); width: max-content; border-radius: var(--block-radius); color: #fff;
-    background: #9a3412; box-shadow: 0 4px 16px rgb(0 0 0 / .3)}
+    font: 15px system-ui, sans-serif; max-width: min(780px, calc(100vw - 32px)); width: max-content; color: #fff;
+    background: #9a3412; border-radius: var(--block-radius); box-shadow: 0 4px 16px rgb(0 0 0 / .3)}
 .said {min-height: 1.6em; opacity: .85}
 .get {flex-wrap: nowrap !important; gap: 8px !important}
 .get > * {min-width: 0 !important; padding-inline: 4px !important; border: 1px solid var(--block-border-color) !important}

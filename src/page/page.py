@@ -42,8 +42,8 @@ def build(networks: Mapping[str, Path], find_dense: Callable[[], Path], examples
 async def refused(request: Request, error: HTTPException) -> Response:
     """Answer a link to a file that was removed by a sentence; all else as FastAPI does."""
     if "/file=" in request.url.path:
-        return PlainTextResponse(f"This file is not here: what nobody used for {MINUTES_KEPT} minutes is removed. Go back to "
-                                 "the page and cut it out again.", status_code=404)
+        return PlainTextResponse(f"This file is not here: what nobody used for {MINUTES_KEPT} minutes is removed. Go back "
+                                 "to the page and cut it out again.", status_code=404)
     return await http_exception_handler(request, error)
 
 
