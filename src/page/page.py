@@ -52,7 +52,8 @@ def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     page.queue(default_concurrency_limit=2, max_size=WAITING, api_open=False)
     page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
-                enable_monitoring=False, app_kwargs={"exception_handlers": {HTTPException: refused}}, theme=theme(), css=CSS, head=HEAD)
+                enable_monitoring=False, theme=theme(), css=CSS, head=HEAD,
+                app_kwargs={"exception_handlers": {HTTPException: refused}})
     print(f"http://{host}:{port}", flush=True)
     while True:
         time.sleep(3600)

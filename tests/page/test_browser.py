@@ -254,8 +254,8 @@ def test_a_file_that_was_swept_is_told_so_by_its_button_its_link_and_the_next_ch
     alpha = next(page.temporary.rglob("img_alpha.png"))
     sweep(page.temporary, time.time() + 1)
     window.all("#get-alpha")[0].click()
-    assert wait_for(window.notice, "the notice") == ("img_alpha.png was removed, since nobody used it for 30 minutes: cut it "
-                                                     "out again.")
+    assert wait_for(window.notice, "the notice") == ("img_alpha.png was removed, since nobody used it for 30 minutes: cut "
+                                                     "it out again.")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{page.url}/gradio_api/file={alpha}")
     said = refused.value.read().decode()
