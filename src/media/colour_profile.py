@@ -1,13 +1,11 @@
 """Convert the colours that a picture's ICC profile means to those of sRGB, by Little CMS. No torch here."""
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
-import struct
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 # The modes of pictures by the colour space that a profile describes.
 SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
@@ -25,35 +23,6 @@ def base_mode(mode: str) -> str:
 def srgb_profile() -> bytes:
     """Return the ICC profile of sRGB, for files to be written."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-@functools.lru_cache(maxsize=1)
-def adobe_rgb_profile() -> bytes:
-    """Return an ICC profile (version 2) of Adobe RGB (1998), which cameras write without one: gamma 563/256, and its
-    primaries as XYZ adapted to D50."""
-    numbers = {b"wtpt": (0.9642, 1.0, 0.8249), b"rXYZ": (0.60974, 0.31111, 0.01947), b"gXYZ": (0.20528, 0.62567, 0.06087),
-               b"bXYZ": (0.14919, 0.06322, 0.74457)}
-    tags = {name: b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in values))
-            for name, values in numbers.items()}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), b"curv" + bytes(4) + struct.pack(">IHH", 1, 563, 0))
-    table, data, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
-    for name, content in tags.items():
-        table += name + struct.pack(">II", start + len(data), len(content))
-        data += content
-    head = struct.pack(">I4xI4s4s4s12x4s28x3i48x", start + len(data), 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp",
-                       *(round(65536 * value) for value in numbers[b"wtpt"]))
-    return head + table + data
-
-
-def profile_of(picture: Image.Image) -> bytes | None:
-    """Return the ICC profile of a picture, or that of Adobe RGB where a camera's EXIF says so (DCF 2.0: R03)."""
-    profile = picture.info.get("icc_profile")
-    if profile:
-        return profile
-    with contextlib.suppress(Exception):  # a damaged EXIF says nothing
-        if picture.getexif().get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
-            return adobe_rgb_profile()
-    return None
 
 
 def _probe(mode: str) -> Image.Image:

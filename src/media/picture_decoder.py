@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from src.console import no_file, note, printable
+from src.media.colour_codes import HEAD, code_points
 from src.media.colour_profile import GREY
 from src.media.picture_formats import HEIF_NEEDS, HEIF_SUFFIXES, formats_for, reads_heif
 
@@ -55,6 +56,7 @@ class Decoded(NamedTuple):
     raw: str                            # Pillow's name of the samples in the file
     kind: str                           # format
     turn: int                           # orientation as in EXIF, 1 ... 8
+    codes: tuple[int, int] | None       # of its colours, see `code_points`
 
 
 class TooManyPixelsError(ValueError):
@@ -68,8 +70,14 @@ class TooManyPixelsError(ValueError):
 
 def _open(path: Path, data: bytes | None) -> Decoded:
     # By name, Pillow would map an uncompressed TIFF into memory, and of a turned one take the sides for each other.
-    with (path.open("rb") if data is None else io.BytesIO(data) as stream,
-          Image.open(stream, formats=formats_for(path)) as file):
+    with path.open("rb") if data is None else io.BytesIO(data) as stream:
+        codes = code_points(stream.read(HEAD))
+        stream.seek(0)
+        return _loaded(path, Image.open(stream, formats=formats_for(path)), codes)
+
+
+def _loaded(path: Path, picture: Image.Image, codes: tuple[int, int] | None) -> Decoded:
+    with picture as file:
         most, pixels = Image.MAX_IMAGE_PIXELS, file.width * file.height
         if most and pixels > most:
             raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {most} pixels")
@@ -85,7 +93,7 @@ def _open(path: Path, data: bytes | None) -> Decoded:
         with contextlib.suppress(Exception):  # a damaged EXIF says nothing
             turn = file.getexif().get(ORIENTATION, 1)
         # A copy would cost as much again; a loaded picture outlives its file.
-        return Decoded(file, raw, file.format, turn if turn in range(1, 9) else 1)
+        return Decoded(file, raw, file.format, turn if turn in range(1, 9) else 1, codes)
 
 
 def decode(path: Path, data: bytes | None = None) -> Decoded:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from src.console import note, printable
-from src.media.colour_profile import base_mode, profile_of, to_srgb
+from src.media.colour_codes import hdr_of, profile_of
+from src.media.colour_profile import base_mode, to_srgb
 from src.media.foreground import Colour, mix
 from src.media.picture_decoder import Decoded, decode, is_deep, levels_of, opacity_of
 from src.media.strips import strips
@@ -54,9 +55,11 @@ def _dpi(decoded: Decoded) -> tuple[float, float] | None:
 def _profile(path: Path, decoded: Decoded) -> tuple[str, ImageCms.ImageCmsTransform | None]:
     """Return what `to_srgb` says of the picture's profile; a note if that is broken, which then does not count."""
     # Pillow has no grey of 16 bits with alpha: it opens as RGBA.
-    mode = "L" if decoded.raw.startswith("LA") else base_mode(decoded.picture.mode)
+    mode = "L" if decoded.raw.startswith("LA;") else base_mode(decoded.picture.mode)
+    if (hdr := hdr_of(decoded.codes)) is not None:
+        note(f"{printable(path)}: it is HDR ({hdr}), and is taken as it is: tones and colours are not those that are meant")
     try:
-        return to_srgb(profile_of(decoded.picture), mode)
+        return to_srgb(profile_of(decoded.picture, decoded.codes), mode)
     except ValueError as error:
         note(f"{printable(path)}: its colour profile is left out: {error}")
         return to_srgb(None, mode)

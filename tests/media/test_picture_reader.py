@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -251,3 +253,67 @@ def test_an_opaque_alpha_is_none(tmp_path: Path) -> None:
     picture = Image.fromarray(GRADIENT)
     picture.putalpha(255)
     assert read_picture(save(tmp_path / "a.png", picture)).opacity is None
+
+
+def png_with(path: Path, colours: np.ndarray, *chunks: tuple[bytes, bytes]) -> Path:
+    """Write a PNG with chunks of one's own before its pixels."""
+    data = io.BytesIO()
+    Image.fromarray(colours).save(data, "PNG")
+    head, rest = data.getvalue()[:33], data.getvalue()[33:]
+    own = b"".join(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+                   for kind, content in chunks)
+    path.write_bytes(head + own + rest)
+    return path
+
+
+CHRM = {"p3": (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)),
+        "srgb": (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}
+GAMMA = {gamma: (b"gAMA", struct.pack(">I", round(100_000 / gamma))) for gamma in (1.0, 1.8, 2.2)}
+ADOBE_BY_ICC = (b"iCCP", b"x\0\0" + zlib.compress(matrix_profile(D50["adobe"], 2.2)))
+
+
+@pytest.mark.parametrize(("space", "gamma", "chunks"), [
+    ("srgb", 1.0, [GAMMA[1.0]]), ("srgb", 1.8, [GAMMA[1.8], CHRM["srgb"]]), ("p3", 1.8, [GAMMA[1.8], CHRM["p3"]]),
+    ("p3", None, [GAMMA[2.2], CHRM["p3"]]), ("p3", None, [CHRM["p3"]]), ("p3", None, [(b"cICP", b"\x0c\x0d\0\1")]),
+    ("p3", 2.2, [(b"cICP", b"\x0c\x04\0\1"), ADOBE_BY_ICC]), ("srgb", 1.0, [(b"cICP", b"\x01\x08\0\1"), GAMMA[1.8]])])
+def test_colours_mean_what_a_png_says_without_a_profile(tmp_path: Path, space: str, gamma: float | None,
+                                                       chunks: list[tuple[bytes, bytes]]) -> None:
+    light = INSIDE / 255
+    srgb = 255 * (light if gamma else np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4))
+    expected = meant(INSIDE if gamma else srgb, space, gamma or 1.0)
+    path = png_with(tmp_path / "a.png", INSIDE, *chunks)
+    assert np.abs(read_image(path) - expected).max() < 2.5 and np.abs(INSIDE - expected).mean() > 3
+    assert np.abs(read_picture(tmp_path / "x.png", data=path.read_bytes()).image - expected).max() < 2.5
+
+
+@pytest.mark.parametrize("chunks", [
+    [GAMMA[2.2]], [GAMMA[2.2], CHRM["srgb"]], [(b"sRGB", b"\0"), GAMMA[1.0], CHRM["p3"]],
+    [(b"cICP", b"\x01\x0d\0\1"), GAMMA[1.0]], [(b"gAMA", bytes(4))], [(b"cICP", b"\x02\x02\0\1")], [(b"cICP", b"\x0c")]])
+def test_what_a_png_says_of_srgb_or_not_at_all_changes_nothing(tmp_path: Path, chunks: list[tuple[bytes, bytes]]) -> None:
+    np.testing.assert_array_equal(read_image(png_with(tmp_path / "a.png", INSIDE, *chunks)), INSIDE)
+
+
+def test_primaries_that_are_no_colours_are_left_out_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    np.testing.assert_array_equal(read_image(png_with(tmp_path / "zero.png", INSIDE, (b"cHRM", bytes(32)))), INSIDE)
+    assert "zero.png: its colour profile is left out: its primaries are no colours" in capsys.readouterr().err
+
+
+def test_a_still_picture_that_is_hdr_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = png_with(tmp_path / "hdr.png", INSIDE, (b"cICP", b"\x09\x10\0\1"))
+    np.testing.assert_array_equal(read_image(path), INSIDE)
+    assert "hdr.png: it is HDR (PQ), and is taken as it is" in capsys.readouterr().err
+
+
+def test_the_code_points_of_an_avif_count(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.avif", Image.fromarray(INSIDE), quality=100, subsampling="4:4:4")
+    data = path.read_bytes()
+    place = data.index(b"colrnclx") + 8
+    path.write_bytes(data[:place] + struct.pack(">HH", 12, 4) + data[place + 4:])
+    assert np.abs(read_image(path) - meant(INSIDE, "p3", 2.2)).mean() < 1.5
+
+
+def test_a_picture_in_lab_is_read_without_a_note(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    path = save(tmp_path / "lab.tif", ImageCms.applyTransform(Image.fromarray(INSIDE), lab))
+    assert np.abs(read_image(path).astype(int) - INSIDE).max() < 8
+    assert capsys.readouterr().err == ""
