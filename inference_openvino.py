@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.command_line import Parser
-from src.console import complain
+from src.console import complain, say
 from src.files import check_writable
 from src.media.backdrop import parse_backdrop
 from src.media.compositing import STILL_KINDS, render
@@ -89,11 +89,11 @@ def infer_video(matting: Matting, reader: VideoReader | WebcamReader, look: Look
     """
     done = matte_video(reader, matting, look, output_dir=output_dir,
                        show=(lambda picture: show(picture, 1)) if window else None)
-    print(report_video(done, reader, matting, output_dir))
+    say(report_video(done, reader, matting, output_dir))
     for remark in done.remarks:
-        print(f"note: {remark}", file=sys.stderr)
+        complain(f"note: {remark}")
     if done.problems:
-        print(f"error: {reader.path}: read in part, {'; '.join(done.problems)}", file=sys.stderr)
+        complain(f"error: {reader.path}: read in part, {'; '.join(done.problems)}")
     return 1 if done.problems else 0
 
 

@@ -19,6 +19,7 @@ import torch
 from src.checkpoint import load_model, save_model
 from src.command_line import Parser
 from src.complexity import complexity
+from src.console import say
 from src.files import check_writable, write_text
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
@@ -141,7 +142,8 @@ def main(argv: list[str] | None = None) -> int:
                                scores=functools.partial(score_model, **scoring), resume=args.resume)
         pruned = pruned._replace(model=model, info=info | by_steps)
     save_pruned(pruned, path, overwrite=args.overwrite)
-    print(f"{pruned.report}\n{path}")
+    print(pruned.report)
+    say(str(path))
     return 0
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from src.checkpoint import torch_device
 from src.command_line import Parser, told_by_flags
+from src.console import say
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
 from src.media.preprocess import REF_SIZE, STRIDE
@@ -114,7 +115,8 @@ def main(argv: list[str] | None = None) -> int:
                                   ref_size=args.ref_size or REF_SIZE, **common)
     else:
         report = reproduce(args.ckpt_path, data_dir, threads=args.threads, **common)
-    print(f"{report.read_text(encoding='utf-8')}\n{report}")
+    print(report.read_text(encoding="utf-8"))
+    say(str(report))
     return 0
 
 

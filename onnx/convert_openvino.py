@@ -22,7 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import numpy as np
 
 from src.command_line import Parser
-from src.console import messages_held, printable
+from src.console import messages_held, printable, say
 from src.deploy.embedded_input import embed_input
 from src.deploy.instruction_set import CHOICES, chosen, lanes
 from src.deploy.narrow_convolution import MOST_CHANNELS, pair_columns
@@ -192,8 +192,8 @@ def main(argv: list[str] | None = None) -> int:
     done = convert_openvino(args.onnx_path, output_path, precision=args.precision, embed=args.embed, calibration=pictures,
                             max_drop=max_drop, cpu=cpu, ref_size=args.ref_size)
     weights = output_path.with_suffix(".bin")
-    print(f"{output_path}, {weights} ({weights.stat().st_size} bytes): {args.precision}, {said(args.precision)} "
-          f"{done.difference:.2e}{', in float: ' + ', '.join(done.in_float) if done.in_float else ''}")
+    say(f"{output_path}, {weights} ({weights.stat().st_size} bytes): {args.precision}, {said(args.precision)} "
+        f"{done.difference:.2e}{', in float: ' + ', '.join(done.in_float) if done.in_float else ''}")
     return 0
 
 

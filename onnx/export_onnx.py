@@ -24,6 +24,7 @@ import torch
 
 from src.checkpoint import load_model
 from src.command_line import Parser
+from src.console import say
 from src.deploy.graph import MatteOnly, deploy
 from src.files import check_output, keep_inputs, moved_into_place
 from src.models.config import STRIDE
@@ -148,9 +149,9 @@ def main(argv: list[str] | None = None) -> int:
     worst = export_onnx(args.ckpt_path, args.prune_info, output_path=output_path, opset=args.opset,
                         static_size=static_size, graph=args.graph,
                         half_size=args.target != "ncs2")
-    print(f"{output_path}: opset {args.opset}, {'x'.join(map(str, static_size)) if static_size else 'any size'}, "
-          f"{output_path.stat().st_size} bytes, max difference from the network {worst:.2e}"
-          f"{', within the rounding of float32 in this network' if worst > TOLERANCE else ''}")
+    say(f"{output_path}: opset {args.opset}, {'x'.join(map(str, static_size)) if static_size else 'any size'}, "
+        f"{output_path.stat().st_size} bytes, max difference from the network {worst:.2e}"
+        f"{', within the rounding of float32 in this network' if worst > TOLERANCE else ''}")
     return 0
 
 

@@ -20,6 +20,7 @@ import torch
 
 from src.checkpoint import find_prune_info, load_model, save_model
 from src.command_line import Parser
+from src.console import say
 from src.files import check_output
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_output(args.output_path, "--output-path")
     average_files(args.ckpt_path, args.weights, args.output_path, half=args.half, overwrite=args.overwrite)
-    print(f"average of {len(args.ckpt_path)}: {args.output_path}")
+    say(f"average of {len(args.ckpt_path)}: {args.output_path}")
     return 0
 
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from src.console import shown
+from src.console import as_line, shown
 
 MOST_WHOLE = 2 ** 31 - 1
 # Of what is started as often as the flag says.
@@ -36,9 +36,25 @@ class Parser(argparse.ArgumentParser):
         if isinstance(value, int) and abs(value) > most:
             self.error(f"{said} {shown(value)}, allowed are whole numbers up to {most}")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> object:
+        # Of --threads=-- argparse makes an empty list.
+        if action.option_strings and "--" in arg_strings:
+            raise argparse.ArgumentError(action, "is given --, which is no value")
+        return super()._get_values(action, arg_strings)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> object:
+        # What Python takes for a number in its source, 1_0, or in another script than ours, is a slip here.
+        if action.type in (int, float) and not re.fullmatch(r"\s*[-+.0-9A-Za-z]+\s*", arg_string):
+            raise argparse.ArgumentError(action, f"invalid {action.type.__name__} value: {arg_string!r}")
+        # As a path, nothing would be the folder in which the script was started.
+        if not arg_string and action.type not in (int, float):
+            raise argparse.ArgumentError(action, "is given an empty text, as of a variable of the shell that is not set")
+        return super()._get_value(action, arg_string)
+
     def error(self, message: str) -> None:
-        """End the script with status 2 and a line that is never long."""
-        super().error(re.sub(r"\S{100,}", lambda found: shown(found[0]), message))
+        """End the script with status 2 and one line that is never long."""
+        said = re.sub(r"\S{100,}", lambda found: shown(found[0]), message)
+        self.exit(2, f"error: {as_line(said)} (--help says more)\n")
 
 
 @contextlib.contextmanager

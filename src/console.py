@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,21 @@ from tqdm import tqdm
 
 _NOTED: set[str] = set()
 _MOST_NOTED = 10_000
+# What would break a line or steer a terminal, in the name of a file for instance.
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _HELD: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("held", default=None)
 
 
 def print_anything() -> None:
-    """Let stdout and stderr escape what their encoding does not have (`\\xe9`, `\\udcff`) instead of raising."""
+    """Let stdout and stderr escape what their encoding does not have (`\\xe9`, `\\udcff`) instead of raising; what goes to
+    standard streams that are closed goes nowhere, and not into the next file that is opened."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="backslashreplace")
@@ -36,6 +47,11 @@ def shown(value: object, *, most: int = 80) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def as_line(text: str) -> str:
+    """Return a text as one line: what would break it, or steer a terminal, is escaped (`\\n`, `\\x1b`)."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def no_file(what: str, path: str | os.PathLike[str]) -> FileNotFoundError:
     """Make the error that no file, `what`, is at `path`; it says if something else is: a folder, a FIFO, a device."""
     there = ", which is no plain file" if os.path.exists(path) else ""
@@ -51,12 +67,12 @@ def _safe_repr(value: object) -> str:
 
 def say(line: str) -> None:
     """Print a line on stdout, above a progress bar if there is one."""
-    tqdm.write(line)
+    tqdm.write(as_line(line))
 
 
 def complain(line: str) -> None:
     """Print a line on stderr, above a progress bar if there is one."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(as_line(line), file=sys.stderr)
 
 
 def note(text: str) -> None:
@@ -103,7 +119,7 @@ def messages_held() -> Iterator[None]:
             os.close(stderr)
             held.seek(0)
             if fine and (said := held.read()):
-                complain(said.decode("utf-8", "backslashreplace").rstrip("\n"))
+                tqdm.write(said.decode("utf-8", "backslashreplace").rstrip("\n"), file=sys.stderr)
 
 
 def progress_bar(items: Iterable[Any] | None = None, *, hidden: bool = False, **settings: Any) -> tqdm:

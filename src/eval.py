@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from src.checkpoint import torch_device
 from src.command_line import Parser
+from src.console import say
 from src.data.sources import HALVES, Source, Sources, pairs_by_set
 from src.evaluation.evaluate import DEFAULT_METRICS, UNKNOWN, errors_of, summarise_sets, with_uncertainty
 from src.evaluation.metrics import METRICS
@@ -69,7 +70,7 @@ def evaluate_files(ckpt_paths: Sequence[Path], data_dir: Sources, split: str = "
     if sheet is not None:
         every = [pair for own in pairs.values() for pair in own]
         write_sheet(predictors, every, results, sheet_path, count=sheet, metric=metrics[0])
-        print(f"worst images: {sheet_path}")
+        say(f"worst images: {sheet_path}")
     return results
 
 
@@ -127,11 +128,12 @@ def main(argv: list[str] | None = None) -> int:
     args["device"] = torch_device(args["device"])
     results = evaluate_files(ckpt_paths, [Source(folder) for folder in folders], split, **args)
     if is_table(results):
-        print(f"{compare_table(results)}\n{args['output_dir'] / 'eval_table.md'}")
+        print(compare_table(results))
+        say(str(args["output_dir"] / "eval_table.md"))
         return 0
     (name, result), = results.items()
     said = ", ".join(f"{error}: {format_error(error, result[error])}" for error in error_names(result))
-    print(f"{said}, n: {result['n']}  ({args['output_dir'] / f'{name}_eval.json'})")
+    say(f"{said}, n: {result['n']}  ({args['output_dir'] / f'{name}_eval.json'})")
     return 0
 
 

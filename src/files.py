@@ -52,7 +52,7 @@ def check_writable(folder: Path, option: str) -> None:
 
 def check_replaceable(path: Path) -> None:
     """Raise `ValueError` if `path` is there and no plain file: a folder, a FIFO, a socket, or a device such as /dev/null."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not path.is_file():
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}, and is not written over")
 
 
@@ -67,7 +67,7 @@ def check_output(path: Path, option: str) -> None:
 def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raise `ValueError` naming an output that is one of the inputs, by a relative path, a link or any other name."""
     def places(paths: Iterable[Path]) -> dict[tuple[int, int], Path]:
-        found = ((path, path.stat()) for path in paths if path.exists())
+        found = ((path, path.stat()) for path in paths if os.path.exists(path))
         return {(stat.st_dev, stat.st_ino): path for path, stat in found}
 
     given = places(inputs)

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from src.command_line import Parser
+from src.console import say
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
 from src.script import run_script
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     out_dir = options.pop("output_dir")
     check_writable(out_dir, "--output-dir")
     generate_data_set(out_dir, **options)
-    print(f"{options['train']} portraits to train on and {options['val']} to evaluate on, generated: {out_dir}")
+    say(f"{options['train']} portraits to train on and {options['val']} to evaluate on, generated: {out_dir}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Run a script: one line for a user's mistake, and a record of where and with what it ran."""
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from src.console import print_anything
+from src.console import as_line, print_anything
 from src.interrupts import Terminated, ended_by_signals
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,9 +51,10 @@ def run_script(main: Callable[[], int]) -> int:
         return 143 if isinstance(error, Terminated) else 130
 
 
-def one_line(error: BaseException) -> str:
-    """Return what an exception says, without line breaks."""
-    return " ".join(str(error).split())
+def one_line(error: BaseException, *names: object) -> str:
+    """Return what an exception says as one line, in which files, `names`, are called as `as_line` does."""
+    text = functools.reduce(lambda text, name: text.replace(str(name), as_line(str(name))), names, str(error))
+    return as_line(" ".join(line.strip() for line in text.splitlines()))
 
 
 def provenance() -> dict:

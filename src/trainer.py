@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 import torch
 
 from src.checkpoint import find_prune_info, load_backbone, load_model, torch_device
+from src.console import say
 from src.files import check_writable
 from src.media.picture_decoder import limit_pixels
 from src.models.modnet import MODNet
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         leave()
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"checkpoint to use: {best}")
+        say(f"checkpoint to use: {best}")
     return 0
 
 

@@ -1,6 +1,8 @@
 """Numbers on command lines that are too large, and fields told by their flags."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from src.command_line import Parser, told_by_flags
@@ -12,17 +14,22 @@ from src.training.options import make_recipe, parse_train_args
     (["--list", "1", str(2 ** 31)], "--list has 2147483648, allowed are whole numbers up to 2147483647"),
     (["--n", "1" + "0" * 400], "--n is 1000"), (["--n", "9" * 5000], "invalid int value"), (["--n", "0x10"], "invalid int"),
     (["--n", ""], "invalid int value: ''"), (["--workers", "257"], "--workers is 257, allowed are whole numbers up to 256"),
-    (["--rate", "x" * 5000], "invalid float value")])
+    (["--rate", "x" * 5000], "invalid float value"), (["--n", "1_0"], "--n: invalid int value: '1_0'"),
+    (["--list", "1", "\u0665"], "--list: invalid int value"), (["--rate", "1_0.5"], "--rate: invalid float value"),
+    (["--path", ""], "--path: is given an empty text"), (["--word", ""], "--word: is given an empty text"),
+    (["--n=--"], "--n: is given --"), (["--word", "a", "--path"], "--path: expected one argument")])
 def test_each_is_named_by_its_flag_in_a_line_that_is_not_long(args: list[str], said: str, capsys) -> None:
     parser = Parser(__doc__)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--list", type=int, nargs="+")
+    parser.add_argument("--path", type=Path)
+    parser.add_argument("--word")
     for name in ("--n", "--workers"):
         parser.add_argument(name, type=int)
     with pytest.raises(SystemExit) as ended:
         parser.parse_args(args)
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert ended.value.code == 2 and said in line and len(line) < 250
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and line.startswith("error: ") and said in line and len(line) < 250
 
 
 def test_a_field_of_a_recipe_is_told_by_the_flag_that_set_it() -> None:

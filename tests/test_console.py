@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from src.console import note, print_anything, printable, progress_bar
+from src.console import complain, note, print_anything, printable, progress_bar, say
+from src.script import one_line
 from tests.conftest import ROOT
 
 BYTES = b"caf\xe9 \xe4\xba\xba.jpg"
@@ -47,3 +48,26 @@ def test_tqdm_is_used_in_one_place() -> None:
     files = [path for folder in ("src", "bench", "onnx") for path in (ROOT / folder).rglob("*.py")]
     users = [path for path in files if "import tqdm" in path.read_text(encoding="utf-8")]
     assert users == [ROOT / "src" / "console.py"]
+
+
+def test_a_name_that_would_break_a_line_or_steer_a_terminal_is_shown_escaped(capsys: pytest.CaptureFixture) -> None:
+    for tell in (say, complain, note):
+        tell("two\nlines\r\x1b[31mred\x9b\u202e.jpg")
+    streams = capsys.readouterr()
+    shown = "two\\nlines\\r\\x1b[31mred\\x9b\\u202e.jpg\n"
+    assert streams.out == shown and streams.err == f"{shown}note: {shown}"
+
+
+def test_an_exception_is_one_line_and_the_name_of_a_file_stays_what_it_is() -> None:
+    assert one_line(ValueError("no  picture\n  at all"), "x") == "no  picture at all"
+    assert one_line(ValueError("a\n b.jpg is\nempty"), Path("a\n b.jpg")) == "a\\n b.jpg is empty"
+
+
+def test_closed_streams_lead_nowhere_and_not_into_the_next_file(tmp_path: Path) -> None:
+    code = ("import os, sys; sys.path[:0] = [sys.argv[1]]\nfrom src.console import *\nprint_anything()\n"
+            "with open(sys.argv[2], 'w') as file:\n    os.write(2, b'of C'); complain('x'); say('y'); file.write('kept')\n"
+            "with messages_held(): pass")
+    done = subprocess.run(["sh", "-c", '"$@" 0<&- 1>&- 2>&-', "sh", sys.executable, "-c", code, str(ROOT),
+                           str(tmp_path / "f")], capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+    assert (tmp_path / "f").read_text() == "kept"

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from src.console import as_line
 from src.files import check_writable
 from src.media.backdrop import parse_backdrop
 from src.media.picture_decoder import limit_pixels
@@ -92,10 +93,11 @@ class Actor:
         except NetworkError as error:
             return back | fatal(error)
         except (ValueError, OSError, MemoryError) as error:
-            said = one_line(error) or "not enough memory"
+            name = place(Path(row["file"]))
+            said = one_line(error, name) or "not enough memory"
             if is_full(error):
                 return back | {"fatal": said}
-            name = place(Path(row["file"]))
+            name = as_line(name)
             return back | {"failed": said if name in said else f"{name}: {said}"}
 
 

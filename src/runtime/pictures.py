@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from src.console import complain, progress_bar, say
+from src.console import as_line, complain, progress_bar, say
 from src.files import check_replaceable, check_writable
 from src.media.compositing import KINDS, STILL_KINDS
 from src.media.foreground import METHODS
@@ -174,8 +174,8 @@ def done_or_said(work: Callable[[Job], str], job: Job) -> str:
     except (ValueError, OSError, MemoryError) as error:
         if is_full(error):
             raise
-        said = one_line(error) or "not enough memory"
-        raise ValueError(said if str(job.picture) in said else f"{job.picture}: {said}") from None
+        said, name = one_line(error, job.picture) or "not enough memory", as_line(str(job.picture))
+        raise ValueError(said if name in said else f"{name}: {said}") from None
 
 
 def in_milliseconds(times: Mapping[str, float]) -> str:

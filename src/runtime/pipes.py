@@ -69,23 +69,18 @@ def pipe_picture(matting: Matting, source: str, look: PictureLook, *, output_dir
     of `kept`, `OSError` if nobody takes the result.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(source)
+        path, data = Path(source), None
         if source == PIPE:
-            path = Path(folder) / STDIN
-            path.write_bytes(sys.stdin.buffer.read())
+            path, data = Path(STDIN), sys.stdin.buffer.read()
         [(_, results)] = plan([path], look, output_dir=Path(folder) / "out" if to_stdout else output_dir, kept=kept)
-        try:
-            picture = read_picture(path)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), STDIN if source == PIPE else str(path))) from None
+        picture = read_picture(path, data=data)
         alpha = matting.alpha(picture.over())
-        name = STDIN if source == PIPE else source
         for result in results.values():
             result.parent.mkdir(parents=True, exist_ok=True)
         paths = save_results(picture, alpha, results, look)
         if to_stdout:
             to_pipe(paths[0].read_bytes())
-        (complain if to_stdout else say)(f"{name}: {in_milliseconds(matting.milliseconds)} -> "
+        (complain if to_stdout else say)(f"{path}: {in_milliseconds(matting.milliseconds)} -> "
                                          f"{'stdout' if to_stdout else written(paths)}")
     return 0
 

@@ -41,7 +41,7 @@ def _reason(error: Exception) -> str:
 def exists(path: Path) -> bool:
     """Return whether a file is at `path`, a URL too."""
     if not is_url(path):
-        return path.is_file()
+        return os.path.isfile(path)
     system, there = _file_system(path)
     try:
         return bool(system.isfile(there))
