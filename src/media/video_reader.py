@@ -19,12 +19,16 @@ from src.media.video_item import Frame, Sound, VideoInfo
 if TYPE_CHECKING:
     from av import CodecContext, Packet, VideoFrame
     from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob",
                   ".wmv", ".flv", ".3gp", ".ogv", ".gif")
 HD_WIDTH, HD_HEIGHT = 1280, 576
 # A video whose last frame ends this much before the length in its header is called incomplete.
 MISSING_SECONDS, MISSING_FRAMES = 0.25, 3
+# What a video may hold beside its pictures and sound.
+OTHERS = {"video": "further videos", "subtitle": "subtitles", "data": "data tracks", "attachment": "attachments"}
 
 
 def fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -35,6 +39,19 @@ def fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
     top, left = (height - h) // 2, (width - w) // 2
     out[top:top + h, left:left + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
     return out
+
+
+def is_cover(stream: Stream) -> bool:
+    """Return whether a stream is the picture of a cover."""
+    return bool(stream.disposition & import_av().stream.Disposition.attached_pic)
+
+
+def left_out(container: InputContainer, taken: VideoStream) -> list[str]:
+    """Name the kinds of streams in a file that are neither the video nor sound; chapters are no stream of their own."""
+    others = [stream for stream in container.streams if stream is not taken and stream.type != "audio"
+              and not (stream.name == "bin_data" and container.chapters())]
+    return list(dict.fromkeys("pictures of the cover" if is_cover(stream) else OTHERS.get(stream.type, stream.type)
+                              for stream in others))
 
 
 class VideoReader:
@@ -56,16 +73,18 @@ class VideoReader:
             self._container: InputContainer = open_file(path)
         # A picture of the cover counts as a video, but not as the best.
         self._stream = self._container.streams.best("video")
-        if self._stream is None:
-            raise ValueError(f"{path} is not a video that can be read: it has no pictures")
+        if self._stream is None or is_cover(self._stream):
+            raise ValueError(f"{path} is not a video that can be read: it has no pictures"
+                             f"{'' if self._stream is None else ' but that of its cover'}")
         self._stream.thread_type = "AUTO"
         self._sounds = tuple(self._container.streams.audio) if sound else ()
-        if sound and self._container.streams.subtitles:
-            self.remarks.append(f"{self.path}: subtitles are left out")
+        if sound and (kinds := left_out(self._container, self._stream)):
+            self.remarks.append(f"{self.path}: {' and '.join(kinds)} are left out")
         self._decoder = FrameDecoder(self._matrix)
         self._with_alpha = self._alpha_context()
         self._items, self._head, self._frames, self._bad, self._stopped = self._read(), (), 0, 0, False
         self._pts = self._first = self._size = None
+        self._resized = False
         self._sound_end = Fraction(0)
         self._head = list(self._up_to_first_frame())
 
@@ -151,10 +170,13 @@ class VideoReader:
     def _frame(self, frame: VideoFrame) -> Frame:
         (image, opacity), base = self._decoder.decode(frame), self._stream.time_base
         self._size = self._size or image.shape
+        if not self._frames and frame.interlaced_frame:
+            self.remarks.append(f"{self.path}: it is interlaced; the two fields of a frame stay one picture")
         if image.shape != self._size:
-            if not self.remarks:
+            if not self._resized:
                 self.remarks.append(f"{self.path}: its size changes from {self._size[1]}x{self._size[0]} to "
                                     f"{image.shape[1]}x{image.shape[0]}; such frames are fitted into the first size")
+            self._resized = True
             image, opacity = fitted(image, *self._size[:2]), None if opacity is None else fitted(opacity, *self._size[:2])
         step = max(1, round(1 / (base * (self._stream.average_rate or 25))))
         if self._pts is None:
@@ -167,7 +189,8 @@ class VideoReader:
     def _check_end(self) -> None:
         if self._bad:
             self.problems.append(f"{self._bad} packets could not be decoded")
-        start = self._stream.start_time or 0
+        # In Matroska, lengths count from the beginning of the file, not of its pictures.
+        start = 0 if "matroska" in self._container.format.name else self._stream.start_time or 0
         found, (length, alone) = (self._end - start) * self._stream.time_base, self._length()
         if not alone and self._sounds:
             found = max(found, self._sound_end - start * self._stream.time_base)

@@ -121,3 +121,70 @@ def test_stop_ends_the_loop(tmp_path: Path) -> None:
         if count == 2:
             reader.stop()
     assert count == 2 and reader.problems == [] and reader.info.rate == Fraction(25)
+
+
+def remuxed(given: Path, path: Path, *, later: int = 0, times: int = 1) -> Path:
+    """Copy a video's pictures to another container, `later` seconds on, `times` over."""
+    with av.open(str(given)) as source, av.open(str(path), "w") as out:
+        streams = [out.add_stream_from_template(source.streams.video[0]) for _ in range(times)]
+        for packet in source.demux(video=0):
+            if packet.dts is None:
+                continue
+            ticks = int(later / packet.time_base)
+            for stream in streams:
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts, copy.time_base = packet.pts + ticks, packet.dts + ticks, packet.time_base
+                copy.stream, copy.is_keyframe = stream, packet.is_keyframe
+                out.mux(copy)
+    return path
+
+
+def test_a_video_that_begins_late_is_whole(tmp_path: Path) -> None:
+    given = write_video(tmp_path / "v.mp4", [flat((40 * i,) * 3) for i in range(5)])
+    reader = VideoReader(remuxed(given, tmp_path / "late.mkv", later=5))
+    assert [round(frame.time, 2) for frame in frames_of(reader)] == [0, 0.04, 0.08, 0.12, 0.16]
+    assert reader.problems == []
+
+
+def test_further_videos_are_left_out_with_a_note_and_a_change_of_size_is_still_told(tmp_path: Path) -> None:
+    given = write_video(tmp_path / "v.mp4", [flat((40 * i,) * 3) for i in range(3)])
+    reader = VideoReader(remuxed(given, tmp_path / "two.mkv", times=2))
+    assert len(frames_of(reader)) == 3 and reader.remarks == [f"{tmp_path / 'two.mkv'}: further videos are left out"]
+    parts = [remuxed(write_video(tmp_path / f"{name}.mp4", [flat((250, 0, 0), *size)] * 3), tmp_path / f"{name}.ts", times=2)
+             for name, size in (("a", (64, 96)), ("b", (96, 64)))]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    reader = VideoReader(path)
+    frames_of(reader)
+    assert [("further videos" in remark, "its size changes" in remark) for remark in reader.remarks] \
+        == [(True, False), (False, True)]
+
+
+def encoded(path: Path, codec: str, pixel_format: str, count: int = 3, **options: str) -> Path:
+    """Write red frames; of `mjpeg` as the picture of a cover, with a tone."""
+    with av.open(str(path), "w") as out:
+        tone = out.add_stream("aac", rate=48000, layout="mono") if codec == "mjpeg" else None
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, pixel_format
+        if tone:
+            stream.disposition = av.stream.Disposition.attached_pic
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "f4"), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, 0
+            out.mux([*tone.encode(frame), *tone.encode()])
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(flat((200, 0, 0)), format="rgb24").reformat(format=pixel_format)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+def test_sound_with_the_picture_of_a_cover_is_no_video(tmp_path: Path) -> None:
+    path = encoded(tmp_path / "song.mp4", "mjpeg", "yuvj420p", 1)
+    with pytest.raises(ValueError, match="song.mp4 is not a video that can be read: it has no pictures but that of its"):
+        VideoReader(path)
+
+
+def test_an_interlaced_video_is_named(tmp_path: Path) -> None:
+    reader = VideoReader(encoded(tmp_path / "v.mkv", "mpeg2video", "yuv420p", flags="+ildct+ilme"))
+    assert len(frames_of(reader)) == 3 and "it is interlaced" in reader.remarks[0]
