@@ -54,7 +54,7 @@ def test_what_is_kept_is_what_the_networks_make_of_a_picture(folder: Path) -> No
     assert [part.shape for part in kept] == [(10, 4, 4, 8), (10, 16, 16), (10, 8, 8, 8), (10, 4, 4)]
     model, image = load_model(folder / "p.ckpt"), torch.rand(2, 3, 64, 64) * 2 - 1
     alpha = torch.rand(2, 1, 64, 64)
-    part = late_training.look(model, load_model(folder / "d.ckpt"), image, alpha)
+    part = late_training.looker(model, load_model(folder / "d.ckpt"), image.shape)(image, alpha)
     late = late_training.Late(model, 8).eval()
     semantic, *_ = late(torch.from_numpy(part.features).float().permute(0, 3, 1, 2))
     assert (semantic - model(image)[0]).abs().max() < 0.01  # half precision
@@ -69,9 +69,23 @@ def test_each_part_trains_its_own_layers_and_no_other(folder: Path, tmp_path: Pa
                      "--batch-size", 4, "--output-path", late) == 0
     assert changed(folder / "p.ckpt", late) == {"lr_branch", *(f"backbone.model.features.{n}" for n in range(11, 19))}
     assert status_of(late_training.main, "branches", "--ckpt-path", late, "--data-dir", folder / "set", "--steps", 2,
-                     "--output-path", done, *OPTIONS) == 0
+                     "--output-path", done, *OPTIONS, "--input-size", 64, 96) == 0
     assert changed(late, done) == {"hr_branch", "f_branch"}
     assert not list(tmp_path.glob("*_resume.pt"))
+
+
+def test_kept_sizes_go_together_one_a_step_with_as_many_pixels_a_side(folder: Path, tmp_path: Path) -> None:
+    assert status_of(late_training.main, "keep", "--ckpt-path", folder / "p.ckpt", "--teacher", folder / "d.ckpt",
+                     "--data-dir", folder / "set", "--pictures", 5, "--output-dir", folder / "large", *OPTIONS,
+                     "--input-size", 128) == 0
+    folders = [folder / "kept", folder / "large"]
+    kept = late_training.open_kept(folders, load_model(folder / "p.ckpt"))
+    batches = late_training.drawn(kept, 8, 0, 0)
+    shapes = [next(batches)[0].shape for _ in range(60)]
+    assert set(shapes) == {(8, 8, 4, 4), (4, 8, 8, 8)}
+    assert 10 <= shapes.count((4, 8, 8, 8)) <= 30  # a third of the pictures
+    given = ["--ckpt-path", folder / "p.ckpt", "--kept", *folders, "--steps", 4, "--batch-size", 4]
+    assert status_of(late_training.main, "late", *given, "--output-path", tmp_path / "late.ckpt") == 0
 
 
 def test_an_interrupted_training_ends_as_one_in_one_go_and_learns(
