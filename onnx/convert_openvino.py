@@ -44,7 +44,7 @@ from src.runtime.options import REF_SIZES, wrong_ref_size
 from src.script import run_script
 
 if TYPE_CHECKING:
-    pass
+    from openvino import Model
 
 FREE_SIZE = (256, 256)
 # Weights of 16 bit move single pixels at a border by up to 0.3 and the mean by under 0.01, so fp16 is held to the mean.
@@ -127,7 +127,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
         network = embed_input(network, precision=precision, source=printable(onnx_path.name), ref_size=ref_size)
     with temporary_folder(output_path) as folder:
         xml_path = folder / output_path.name
-        import_openvino().save_model(network, str(xml_path), compress_to_fp16=precision == "fp16")
+        save_network(network, xml_path, output_path, half=precision == "fp16")
         if precision != "int8":
             difference, allowed = compare(onnx_path, xml_path, size, precision=precision)
             if not difference <= allowed:
@@ -135,6 +135,16 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
                                  f"{allowed:.0e}: nothing written")
         move_pair(xml_path, output_path)
     return Converted(difference, in_float)
+
+
+def save_network(network: Model, xml_path: Path, output_path: Path, *, half: bool) -> None:
+    """Write a network to `xml_path`, which will become `output_path`. Raises `OSError` if it is not there in full."""
+    try:
+        import_openvino().save_model(network, str(xml_path), compress_to_fp16=half)
+        # On a full disk OpenVINO may write less, and say nothing.
+        shared_core().read_model(xml_path)
+    except RuntimeError as error:
+        raise OSError(f"cannot write {output_path}, is the disk full? {last_line(error)}") from None
 
 
 def check_conversion(output_path: Path, precision: str, calibration: Sequence[np.ndarray], max_drop: float | None) -> None:

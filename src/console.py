@@ -71,8 +71,11 @@ def say(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Print a line on stderr, above a progress bar if there is one."""
-    tqdm.write(as_line(line), file=sys.stderr)
+    """Print a line on stderr, above a progress bar if there is one; where nobody takes it, the work goes on without."""
+    try:
+        tqdm.write(as_line(line), file=sys.stderr)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def note(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a script within seconds, whatever it is doing, and leave nothing half written. No torch here."""
+"""Ctrl-C, SIGTERM and SIGHUP end a script within seconds, whatever it is doing, and leave nothing half written. No torch."""
 from __future__ import annotations
 
 import contextlib
@@ -15,17 +15,30 @@ from src.files import remove_unfinished
 # Seconds in which a script may close what is open. After them, or at a second signal, the process ends where it is.
 GRACE = 4.0
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if hasattr(signal, "SIGHUP"):  # a terminal that is closed
+    STATUSES[signal.SIGHUP] = 129
 
 # The handlers that were there before, while ours are.
 _BEFORE: dict[int, object] = {}
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a script as Ctrl-C does."""
+    """SIGTERM or SIGHUP, `number`, which end a script as Ctrl-C does."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = number
+
+
+def status_of(interrupt: KeyboardInterrupt) -> tuple[int, str]:
+    """Return the exit status that an interrupt has, and the word for it."""
+    if not isinstance(interrupt, Terminated):
+        return STATUSES[signal.SIGINT], "interrupted"
+    return STATUSES[interrupt.number], "terminated" if interrupt.number == signal.SIGTERM else "hung up"
 
 
 def _interrupt(number: int, _frame: object) -> None:
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 def _end(number: int) -> None:
@@ -60,11 +73,12 @@ def _watch(reader: int, writer: int, ended: threading.Event) -> None:
 
 
 def _in_child() -> None:
-    """Let forked workers leave Ctrl-C to the process that started them, and end by SIGTERM at once."""
+    """Let forked workers leave Ctrl-C to the process that started them, and end by the others at once."""
     if _BEFORE:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in STATUSES.keys() - {signal.SIGINT}:
+            signal.signal(number, signal.SIG_DFL)
         _BEFORE.clear()
 
 
@@ -74,8 +88,8 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` in the block for Ctrl-C, `Terminated` for SIGTERM; if the process is still there `GRACE`
-    seconds later, for instance within native code, end it with status 130 or 143.
+    """Raise `KeyboardInterrupt` in the block for Ctrl-C, `Terminated` for SIGTERM and SIGHUP; if the process is still there
+    `GRACE` seconds later, for instance within native code, end it with the status of that signal.
 
     Does nothing in other threads than the main one, and to signals that this process was told to ignore.
     """

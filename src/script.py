@@ -6,13 +6,14 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from src.console import as_line, print_anything
-from src.interrupts import Terminated, ended_by_signals
+from src.console import as_line, complain, print_anything
+from src.interrupts import ended_by_signals, status_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless", "onnx", "onnxruntime", "openvino",
@@ -23,32 +24,41 @@ class NetworkError(RuntimeError):
     """What a network gives cannot be used: the run ends, since the next picture fares no better."""
 
 
-# What PyTorch's errors say when worker processes find no room to hand over batches.
-SHARED_MEMORY = ("shared memory", "bus error", "no space left on device (28)")
+# What errors of native code say, and what that means for a user.
+MEANT = {
+    r"shared memory|bus error|no space left on device \(28\)": "the worker processes found too little shared memory (/dev/shm): "
+    "take --workers 0, or more of it (docker run --shm-size=2g)",
+    r"^dataloader worker \(pid": "a loading process was ended, by the system if there was too little memory: take fewer "
+    "--workers, or 0",
+    r"not enough memory|can't allocate memory|out of memory|bad_alloc": "not enough memory: take smaller pictures, or a smaller "
+    "batch",
+}
 
 
 def run_script(main: Callable[[], int]) -> int:
-    """Call `main`; a `ValueError`, `OSError` or `NetworkError` becomes one line on stderr and exit status 2, Ctrl-C 130,
-    SIGTERM 143."""
+    """Call `main`; a `ValueError`, `OSError`, `NetworkError` or want of memory becomes one line on stderr and exit status 2,
+    Ctrl-C 130, SIGTERM 143, SIGHUP 129."""
     print_anything()
     try:
         with ended_by_signals():
             return main()
     except (ValueError, OSError, NetworkError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        complain(f"error: {one_line(error)}")
         return 2
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if "is killed by signal: Terminated" in str(error):  # a loading process got the SIGTERM first
-            print("terminated", file=sys.stderr)
+            complain("terminated")
             return 143
-        if not any(words in str(error).lower() for words in SHARED_MEMORY):
+        said = "out of memory" if isinstance(error, MemoryError) else str(error).lower()
+        meant = next((meaning for pattern, meaning in MEANT.items() if re.search(pattern, said)), None)
+        if meant is None:
             raise
-        print("error: the worker processes found too little shared memory (/dev/shm): take --workers 0, or more of it "
-              "(docker run --shm-size=2g)", file=sys.stderr)
+        complain(f"error: {meant}")
         return 2
     except KeyboardInterrupt as error:
-        print("terminated" if isinstance(error, Terminated) else "interrupted", file=sys.stderr)
-        return 143 if isinstance(error, Terminated) else 130
+        status, word = status_of(error)
+        complain(word)
+        return status
 
 
 def one_line(error: BaseException, *names: object) -> str:

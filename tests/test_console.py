@@ -71,3 +71,12 @@ def test_closed_streams_lead_nowhere_and_not_into_the_next_file(tmp_path: Path) 
                            str(tmp_path / "f")], capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
     assert (tmp_path / "f").read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_stderr_that_takes_nothing_stops_no_work() -> None:
+    code = ("import sys; sys.path[:0] = [sys.argv[1]]\nfrom src.console import *\ncomplain('x'); note('y'); complain('z')\n"
+            "print('done')")
+    done = subprocess.run(["sh", "-c", '"$@" 2>/dev/full', "sh", sys.executable, "-c", code, str(ROOT)],
+                          capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"done\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -115,3 +116,13 @@ def test_only_plain_files_are_replaced(tmp_path: Path) -> None:
             write_text(tmp_path / name, "x")
     write_text(tmp_path / "loop", "x")
     assert (tmp_path / "loop").read_text() == "x" and len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    for filename in (None, "temporary"):
+        with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / 'a.txt'}'") as raised, \
+                moved_into_place(tmp_path / "a.txt") as part:
+            raise OSError(errno.ENOSPC, "No space left on device", *(filename and [str(part)] or []))
+        assert raised.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match="other"), moved_into_place(tmp_path / "a.txt"):
+        (tmp_path / "other").read_bytes()

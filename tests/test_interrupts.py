@@ -66,8 +66,9 @@ def ended(name: str, path: Path, number: int) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("number", "status", "said"), [(signal.SIGINT, 130, "interrupted\n"),
-                                                        (signal.SIGTERM, 143, "terminated\n")])
-def test_ctrl_c_and_sigterm_end_a_script_with_one_word_and_leave_nothing(
+                                                        (signal.SIGTERM, 143, "terminated\n"),
+                                                        (signal.SIGHUP, 129, "hung up\n")])
+def test_ctrl_c_sigterm_and_a_closed_terminal_end_a_script_with_one_word_and_leave_nothing(
         tmp_path: Path, number: int, status: int, said: str) -> None:
     assert ended("polite", tmp_path / "a.txt", number) == (status, said)
     assert list(tmp_path.iterdir()) == []

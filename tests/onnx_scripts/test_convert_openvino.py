@@ -100,3 +100,21 @@ def test_what_is_no_matting_network_is_refused_by_name(tmp_path: Path, capsys: p
         assert run_script(lambda name=name: convert_openvino.main(["--onnx-path", str(tmp_path / f"{name}.onnx")])) == 2
         assert said in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["junk.onnx", "relu.onnx"]
+
+
+@pytest.mark.parametrize("how", ["raises", "writes less"])
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(
+        tmp_path: Path, tiny_onnx: dict[str, Path], monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    whole = openvino.save_model
+
+    def save(network: openvino.Model, path: str, **options: bool) -> None:
+        whole(network, path, **options)
+        if how == "raises":
+            raise RuntimeError("Exception from src/core:\nCould not write")
+        weights = Path(path).with_suffix(".bin")
+        weights.write_bytes(weights.read_bytes()[:5000])
+
+    monkeypatch.setattr(openvino, "save_model", save)
+    with pytest.raises(OSError, match="cannot write .*x.xml, is the disk full?"):
+        convert_openvino.convert_openvino(tiny_onnx["free"], tmp_path / "x.xml", precision="fp32")
+    assert list(tmp_path.iterdir()) == []
