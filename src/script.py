@@ -26,12 +26,12 @@ class NetworkError(RuntimeError):
 
 # What errors of native code say, and what that means for a user.
 MEANT = {
-    r"shared memory|bus error|no space left on device \(28\)": "the worker processes found too little shared memory (/dev/shm): "
-    "take --workers 0, or more of it (docker run --shm-size=2g)",
+    r"shared memory|bus error|no space left on device \(28\)": "the worker processes found too little shared memory "
+    "(/dev/shm): take --workers 0, or more of it (docker run --shm-size=2g)",
     r"^dataloader worker \(pid": "a loading process was ended, by the system if there was too little memory: take fewer "
     "--workers, or 0",
-    r"not enough memory|can't allocate memory|out of memory|bad_alloc": "not enough memory: take smaller pictures, or a smaller "
-    "batch",
+    r"not enough memory|can't allocate memory|out of memory|bad_alloc": "not enough memory: take smaller pictures, or a "
+    "smaller batch",
 }
 
 

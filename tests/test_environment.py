@@ -48,3 +48,27 @@ def test_too_little_shared_memory_is_one_line_with_two_ways_out(capsys: pytest.C
     assert run_script(fail) == 2
     line, = capsys.readouterr().err.splitlines()
     assert "--workers 0" in line and "--shm-size" in line
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a loading process was ended"),
+    (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "a loading process was ended"),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+                  "800000000000 bytes."), "not enough memory"),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory"),
+    (MemoryError("Unable to allocate 9 TiB for an array"), "not enough memory")])
+def test_too_little_memory_is_one_line(capsys: pytest.CaptureFixture, error: Exception, said: str) -> None:
+    def fail() -> int:
+        raise error
+
+    assert run_script(fail) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    def fail() -> int:
+        raise RuntimeError("Caught KeyError in DataLoader worker process 0.")
+
+    with pytest.raises(RuntimeError, match="Caught KeyError"):
+        run_script(fail)
