@@ -38,7 +38,7 @@ def parse_source(text: str) -> Source:
     if not equals or Path(text).is_dir():
         return Source(Path(text))
     try:
-        weight = float(said)
+        weight = float(said) if said.isascii() and "_" not in said else math.nan
     except ValueError:
         weight = math.nan
     if not (folder and math.isfinite(weight) and weight > 0):

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from src.console import note, printable
 from src.media.foreground import Colour
 from src.media.picture_formats import HEIF_SUFFIXES, image_suffixes
 from src.media.picture_reader import WHITE, read_image
@@ -79,6 +80,8 @@ def _endless(path: Path) -> Iterator[Frame]:
         reader = VideoReader(path, sound=False)
         for item in reader:
             yield item._replace(time=start + item.time)
+        for problem in reader.problems:
+            note(f"{printable(path)}: the background is read in part: {problem}")
         start += item.time + float(1 / reader.info.rate)
         reader.close()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from src.console import progress_bar, say
 from src.files import check_writable, write_json
+from src.interrupts import STATUSES
 from src.media.compositing import render
 from src.media.preprocess import to_alpha
 from src.media.video_item import Frame, Sound
@@ -106,11 +107,11 @@ def stages(matting: Matting, look: Look, write: Callable[[Iterator[Item]], Itera
 
 @contextlib.contextmanager
 def interrupt_stops(reader: VideoReader | WebcamReader) -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM end a webcam as the end of a file; the second one, and any with a file, interrupts."""
+    """Let a signal that ends scripts end a webcam as the end of a file; the second one, and any with a file, interrupts."""
     if not reader.live:
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number in STATUSES if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():

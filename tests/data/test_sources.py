@@ -14,7 +14,7 @@ def test_a_folder_may_have_a_weight_and_an_equals_sign_in_its_name(tmp_path):
     assert parse_source(f"{tmp_path}/a=b") == (tmp_path / "a=b", 1.0)
     assert parse_source(f"{tmp_path}/a=b=0.5") == (tmp_path / "a=b", 0.5)
     assert parse_source("x=2") == (Path("x"), 2.0) and parse_source("x") == (Path("x"), 1.0)
-    for text in ("x=nan", "x=inf", "x=-1", "x=0", "x=", "=2"):
+    for text in ("x=nan", "x=inf", "x=-1", "x=0", "x=", "=2", "x=1_0", "x=\u0665"):
         with pytest.raises(ValueError, match="allowed is FOLDER=WEIGHT"):
             parse_source(text)
 

@@ -56,6 +56,16 @@ def test_a_video_goes_by_time_and_begins_again(tmp_path: Path) -> None:
     assert backdrop(GREY, NOBODY, 1.1).shape == GREY.shape
 
 
+def test_a_video_behind_that_is_read_in_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 64, 96, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "half.mkv", list(noise))
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    backdrop = parse_backdrop(str(path))
+    assert backdrop(GREY, NOBODY, 3.0).shape == GREY.shape
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {path}: the background is read in part: it ends after")
+
+
 def test_a_still_and_a_colour_and_what_is_neither(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b.png"), np.full((5, 5, 3), (3, 2, 1), np.uint8))
     assert (parse_backdrop(str(tmp_path / "b.png"))(GREY, NOBODY, 0) == (1, 2, 3)).all()
