@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import math
 import os
 import re
 import secrets
@@ -232,9 +233,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--price", type=float, default=0.04, help="of a core and hour (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("result/cluster.json"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    for name in ("pictures", "repeats", "limit", "machines", "machine_cores", "price"):
-        if getattr(args, name) is not None and getattr(args, name) <= 0:
-            parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are numbers over 0")
+    for name in ("pictures", "repeats", "limit", "machines", "machine_cores", "price", "cores", "memory"):
+        given = getattr(args, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and not 0 < value < math.inf:
+                parser.error(f"--{name.replace('_', '-')} is {value}, allowed are numbers over 0")
     return args
 
 

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -165,8 +166,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--png", action="store_true", help="measure the levels of PNG instead")
     parser.add_argument("--output", type=Path, default=Path("result/bench_folder.json"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    if min(args.pictures, args.turns, *args.megapixels) < 1:
+    if not all(1 <= value < math.inf for value in (args.pictures, args.turns, *args.megapixels)):
         parser.error("--pictures, --turns and --megapixels are from 1")
+    if args.model_path and not args.model_path.is_file():
+        parser.error(f"--model-path {args.model_path} is not there")
     if args.before and not (args.before / "inference_openvino.py").is_file():
         parser.error(f"--before {args.before} is no checkout: it has no inference_openvino.py")
     return args

@@ -41,3 +41,10 @@ def test_only_missing_runs_are_done_in_turns_and_few_at_a_time(tmp_path, monkeyp
     assert asked[2:] == [(2, "ray")] and len(json.loads(output.read_text())["rows"]) == 4
     with pytest.raises(ValueError, match="is of 2 pictures, not of 3"):
         cluster.read_rows(output, 3)
+
+
+@pytest.mark.parametrize("args", [["--price", "nan"], ["--cores", "1", "0"], ["--memory", "-1"], ["--repeats", "0"]])
+def test_numbers_that_nothing_can_be_measured_with_are_refused(args, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cluster.parse_args(args)
+    assert ended.value.code == 2 and f"{args[0]} is {args[-1]}, allowed are numbers over 0" in capsys.readouterr().err
