@@ -174,10 +174,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="of its memory (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("result/bench_scale.json"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    if min(args.cores, args.seconds, args.bandwidth) <= 0:
+    if not all(0 < value < math.inf for value in (args.cores, args.seconds, args.bandwidth)):
         parser.error("--cores, --seconds and --bandwidth are above 0")
     if any(side not in REF_SIZES or side % 32 for side in args.sizes) or 512 not in args.sizes:
         parser.error(f"--sizes are multiples of 32 from {REF_SIZES[0]} to {REF_SIZES[-1]}, 512 among them")
+    if args.video and not args.video.is_file():
+        parser.error(f"--video {args.video} is not there")
     return args
 
 

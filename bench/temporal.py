@@ -87,7 +87,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=48, help="of each video (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="portraits to draw (default: 0 1)")
     parser.add_argument("--output", type=Path, default=Path("result/bench_temporal.json"), help="default: %(default)s")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.video and not args.video.is_file():
+        parser.error(f"--video {args.video} is not there")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

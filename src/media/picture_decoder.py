@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from src.console import no_file, note, printable
 from src.media.colour_codes import HEAD, code_points
 from src.media.colour_profile import GREY
+from src.media.libtiff import heard, listen
 from src.media.picture_formats import HEIF_NEEDS, HEIF_SUFFIXES, formats_for, reads_heif
 
 MODES = (*GREY[:-1], "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "LAB")
@@ -47,6 +48,7 @@ def _silence() -> None:
     """Let Pillow not warn: what is wrong with a file is said in our one line, or does not matter. Once, since filters of
     warnings are shared by all threads."""
     warnings.filterwarnings("ignore", module="PIL")
+    listen()
 
 
 class Decoded(NamedTuple):
@@ -105,10 +107,14 @@ def decode(path: Path, data: bytes | None = None) -> Decoded:
     if data is None and not path.is_file():
         raise no_file("picture", path)
     _silence()
+    heard()
     try:
         decoded = _open(path, data)
+        if word := heard():
+            note(f"{printable(path)}: it is damaged ({word}), and taken as far as it could be read")
     except Exception as error:  # on a damaged file Pillow's decoders raise nearly anything
-        why: object = error
+        word = heard()
+        why: object = f"{error} ({word})" if word else error
         if path.suffix.lower() in HEIF_SUFFIXES and not reads_heif():
             why = HEIF_NEEDS
         elif isinstance(error, UnidentifiedImageError):

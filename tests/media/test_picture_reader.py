@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,3 +318,21 @@ def test_a_picture_in_lab_is_read_without_a_note(tmp_path: Path, capsys: pytest.
     path = save(tmp_path / "lab.tif", ImageCms.applyTransform(Image.fromarray(INSIDE), lab))
     assert np.abs(read_image(path).astype(int) - INSIDE).max() < 8
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="libtiff is no library of its own there")
+def test_a_damaged_tiff_is_one_line_that_names_it(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    for compression, mode in (("tiff_lzw", "RGB"), ("tiff_adobe_deflate", "RGB"), ("jpeg", "RGB"), ("group4", "1")):
+        path = save(tmp_path / f"{compression}.tif", Image.fromarray(noise).convert(mode), compression=compression)
+        data = bytearray(path.read_bytes())
+        data[10:200] = bytes(190)
+        path.write_bytes(data)
+        if mode == "RGB":
+            with pytest.raises(ValueError, match=f"{compression}.tif is not a picture that can be read: "):
+                read_image(path)
+            assert capfd.readouterr().err == ""
+        else:
+            assert read_image(path).shape == noise.shape
+            (line,) = capfd.readouterr().err.splitlines()
+            assert line == f"note: {path}: it is damaged (Fax4Decode), and taken as far as it could be read"
