@@ -63,3 +63,9 @@ def find_caches() -> None:
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     if "MPLCONFIGDIR" not in os.environ and not (_writable(config / "matplotlib") and _writable(cache / "matplotlib")):
         os.environ["MPLCONFIGDIR"] = _own_folder("matplotlib")
+
+
+def report_to_nobody() -> None:
+    """Keep onnxruntime from sending reports of its use, and from leaving `.ses` in the temporary folder, before it is
+    imported; what the user has set stays."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

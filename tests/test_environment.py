@@ -72,3 +72,11 @@ def test_a_mistake_of_ours_keeps_its_traceback() -> None:
 
     with pytest.raises(RuntimeError, match="Caught KeyError"):
         run_script(fail)
+
+
+def test_onnxruntime_reports_to_nobody_and_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    bare = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", "import src, onnxruntime"], cwd=ROOT, env={**bare, "TMPDIR": str(tmp_path)},
+                   check=True)
+    assert list(tmp_path.iterdir()) == []
