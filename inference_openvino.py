@@ -181,7 +181,6 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--list {args.list} names {url_of(url)}: URLs go with --ray")
         for path in inputs.files:
             (moving if is_video(path, args.mode) else still).append(path)
-        kept += inputs.files
     if moving or camera is not None or args.ray is not None:
         videos = Look(video_kinds(args.save, args.alpha_video), backdrop, args.foreground, args.alpha_video, args.temporal)
     if args.ray is not None:
@@ -189,12 +188,12 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError("--ray works on files: leave --show and the webcam out")
         work = work_of({**network, "threads": args.threads or 1}, pictures, videos, background=args.background,
                        output_dir=args.output_dir, max_pixels=args.max_pixels)
-        jobs = plan(still, pictures, output_dir=args.output_dir, kept=kept)
-        planned = plan_videos(moving, videos, output_dir=args.output_dir, kept=kept)
+        jobs = plan(still, pictures, output_dir=args.output_dir, kept=[*kept, *moving])
+        planned = plan_videos(moving, videos, output_dir=args.output_dir, kept=[*kept, *still] if moving else kept)
         if args.skip_existing:
             jobs, planned = without_done(jobs), videos_left(planned, videos)
         return run_on_cluster(jobs, planned, work, address=args.ray, threads=args.threads or 1)
-    output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": kept}
+    output = {"output_dir": args.output_dir, "skip_existing": args.skip_existing, "kept": [*kept, *still, *moving]}
     if camera is not None:
         with contextlib.closing(WebcamReader(camera)) as reader:
             return infer_video(load(hint=hint), reader, videos, output_dir=args.output_dir, window=args.show)

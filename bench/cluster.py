@@ -35,8 +35,11 @@ from src.command_line import Parser
 from src.console import progress_bar
 from src.data.portraits.generate import generate_portrait
 from src.files import check_writable, write_json
+from src.media.picture_results import PictureLook
 from src.records import Real, Whole, read_json
 from src.runtime.connection import import_ray
+from src.runtime.pictures import plan
+from src.runtime.places import read_list
 from src.script import children_seconds, peak_memory, provenance, run_script
 
 COMMAND = [sys.executable, str(ROOT / "inference_openvino.py"), "--save", "alpha", "cutout", "--threads", "1"]
@@ -145,6 +148,17 @@ def driver_memory(count: int) -> float:
         return run(command, 2, folder / "log")[1]
 
 
+def names_memory(count: int) -> float:
+    """Return the bytes a name that a list of `count` files takes at the highest, before Ray has it; three results each."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = Path(folder) / "names.txt"
+        names.write_text("".join(f"/data/shop/pictures/2026/{number % 1000:04d}/product_{number:09d}.jpg\n"
+                                 for number in range(count)))
+        before = peak_memory()
+        plan(read_list(names), PictureLook(), output_dir=Path(folder) / "out")
+        return (peak_memory() - before) * 2 ** 20 / count
+
+
 def scale_up(per_core: float, share: float, *, machines: int, cores: int, price: float,
              megabytes: float) -> dict[str, float]:
     """Compute what `machines` of `cores` do if each core does `share` of `per_core` pictures a second, and what a million
@@ -226,6 +240,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="do at most N runs now; the same command does the rest")
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="print the peak of the driver's memory over N "
                         "tiny pictures instead")
+    parser.add_argument("--names", type=int, metavar="N", help="print the bytes a name of a list of N files instead")
     parser.add_argument("--folder", type=Path, default=Path("result/cluster_pictures"), help="where the pictures are drawn, "
                         "once (default: %(default)s)")
     parser.add_argument("--machines", type=int, default=16, help="of the arithmetic (default: %(default)s)")
@@ -233,7 +248,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--price", type=float, default=0.04, help="of a core and hour (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("result/cluster.json"), help="default: %(default)s")
     args = parser.parse_args(argv)
-    for name in ("pictures", "repeats", "limit", "machines", "machine_cores", "price", "cores", "memory"):
+    for name in ("pictures", "repeats", "limit", "names", "machines", "machine_cores", "price", "cores", "memory"):
         given = getattr(args, name)
         for value in given if isinstance(given, list) else [given]:
             if value is not None and not 0 < value < math.inf:
@@ -244,6 +259,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_writable(args.output.parent, "--output")
+    if args.names:
+        print(f"{args.names} names: {names_memory(args.names):.0f} bytes a name", flush=True)
+        return 0
     import_ray()
     for count in args.memory or ():
         print(f"{count} pictures: driver {driver_memory(count):.0f} MiB", flush=True)

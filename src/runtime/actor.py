@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from pathlib import Path
@@ -24,6 +23,9 @@ from src.runtime.places import exists, local_copy, local_folder, local_results
 from src.runtime.video import matte_video, report_video
 from src.script import NetworkError, one_line
 from src.urls import is_url, place
+
+# What a row is of.
+PICTURE, VIDEO = "picture", "video"
 
 
 class Work(NamedTuple):
@@ -76,24 +78,24 @@ class Actor:
             self._ready = Matting(**self._work.matting), _look_of(PictureLook, self._work.picture)
         return self._ready
 
-    def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        """Do one picture or video; the row that comes back has its line in `said` and notes in `notes`, or a reason in
-        `failed`, or in `fatal` one that every other picture of this actor would have."""
-        back = {"file": row["file"], "said": "", "notes": "", "failed": "", "fatal": ""}
+    def __call__(self, row: dict[str, Any]) -> dict[str, str]:
+        """Do one picture or video, a row of `table_of`; the row that comes back has its line in `said` and notes in
+        `notes`, or a reason in `failed`, or in `fatal` one that every other picture of this actor would have."""
+        file, folder = (Path(os.fsdecode(row[name])) for name in ("file", "folder"))
+        back = {"file": str(file), "said": "", "notes": "", "failed": "", "fatal": ""}
         try:
             matting, look = self._open()
         except (ValueError, OSError) as error:
             return back | fatal(error)
         try:
-            if row["folder"]:
-                return back | matte_video_file(Path(row["file"]), Path(row["folder"]), self._work)
-            results = {kind: Path(path) for kind, path in json.loads(row["results"]).items()}
+            if row["kind"] == VIDEO:
+                return back | matte_video_file(file, folder, self._work)
             with one_opencv_thread():
-                return back | {"said": matte_job(matting, Job(Path(row["file"]), results), look)}
+                return back | {"said": matte_job(matting, Job(file, folder, look), look)}
         except NetworkError as error:
             return back | fatal(error)
         except (ValueError, OSError, MemoryError) as error:
-            name = place(Path(row["file"]))
+            name = place(file)
             said = one_line(error, name) or "not enough memory"
             if is_full(error):
                 return back | {"fatal": said}

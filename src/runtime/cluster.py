@@ -7,26 +7,47 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 from src.console import complain, progress_bar, say
 from src.files import write_text
-from src.runtime.actor import Actor, Work
+from src.runtime.actor import PICTURE, VIDEO, Actor, Work
 from src.runtime.connection import connected
 from src.runtime.pictures import Job
 from src.runtime.places import local_results, marked
 from src.script import one_line
 from src.urls import is_url, place
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # Pictures that an actor is handed at a time: what is done again where a machine is lost. The driver remembers each handing
 # over (some 20 KiB), so that of many pictures each actor gets its share in about `PORTIONS`.
 BLOCK, PORTIONS, LARGEST_BLOCK = 8, 50, 256
 
 
-def rows_of(ray: ModuleType, items: Sequence[dict[str, str]], work: Work, *, threads: int,
+class Item(NamedTuple):
+    """What an actor is handed: a file, the folder of its results, and whether it is a `PICTURE` or `VIDEO`."""
+
+    file: Path
+    folder: Path
+    kind: str
+
+
+def table_of(items: Sequence[Item]) -> pa.Table:
+    """Put items into a table, paths as bytes: a name need not be UTF-8."""
+    import pyarrow as pa  # comes with Ray
+
+    return pa.table({"file": [os.fsencode(item.file) for item in items],
+                     "folder": [os.fsencode(item.folder) for item in items], "kind": [item.kind for item in items]})
+
+
+def rows_of(ray: ModuleType, items: Sequence[Item], work: Work, *, threads: int,
             actor: type[Actor] = Actor) -> Iterator[dict[str, str]]:
     """Do `items` on the cluster's cores, an actor on every `threads` of them; the rows that it returns, in order."""
     cores = int(ray.cluster_resources().get("CPU", 1))
@@ -36,7 +57,7 @@ def rows_of(ray: ModuleType, items: Sequence[dict[str, str]], work: Work, *, thr
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    data = ray.data.from_items(items, override_num_blocks=-(-len(items) // block))
+    data = ray.data.from_arrow([table_of(items[start:start + block]) for start in range(0, len(items), block)])
     done = data.map(actor, fn_constructor_args=(work,), num_cpus=threads,
                     compute=ray.data.ActorPoolStrategy(size=actors))
     yield from done.iter_rows()
@@ -50,12 +71,12 @@ def run_on_cluster(jobs: Sequence[Job], videos: Mapping[Path, Path], work: Work,
     Raises `ValueError` without a cluster, for an output folder that cannot be written, and for what no picture gets over,
     such as a network that cannot be loaded.
     """
-    items = [{"file": str(job.picture), "folder": "", "results": json.dumps({k: str(v) for k, v in job.results.items()})}
-             for job in jobs] + [{"file": str(file), "folder": str(to), "results": ""} for file, to in videos.items()]
+    items = [Item(job.picture, job.folder, PICTURE) for job in jobs] + \
+        [Item(file, folder, VIDEO) for file, folder in videos.items()]
     if not items:
         return 0
-    failed, named = [], [work.output_dir, *(job.picture for job in jobs), *videos]
-    if any(not path.is_absolute() and not is_url(path) for path in named):
+    failed: list[dict[str, str]] = []
+    if any(not path.is_absolute() and not is_url(path) for item in items for path in (item.file, item.folder)):
         work = work._replace(started_in=Path.cwd())
     with marked(work.output_dir, "--output-dir") as mark, connected(address) as ray:
         start = time.perf_counter()

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,13 +61,19 @@ def find_inputs(paths: Sequence[Path], *, also: frozenset[str] = frozenset()) ->
     return Inputs(list(files.values()), len(paths) == 1 and not paths[0].is_dir() and not is_pattern(paths[0]))
 
 
-def result_folders(files: Sequence[Path], output_dir: Path) -> dict[Path, Path]:
+def result_folders(files: Sequence[Path], output_dir: Path) -> list[Path]:
     """Return the folder for the results of each file: `output_dir`, and where a name repeats (`a/x.jpg`, `b/x.jpg`) the
     file's own folder in it (`a`, `b`), below what the folders of all files have in common."""
-    parents = {file: Path(os.path.abspath(file.parent)) for file in files}
-    common = os.path.commonpath(set(parents.values())) if files else ""
-    times = Counter(stem for stem, _ in {(file.stem, parents[file]) for file in files})
-    return {file: output_dir / parents[file].relative_to(common) if times[file.stem] > 1 else output_dir for file in files}
+    # One text, and one path, for all files of a folder, of which there may be millions.
+    each: dict[str, str] = {}
+    parents = [each.setdefault(parent, parent) for parent in (os.path.abspath(os.path.dirname(file)) for file in files)]
+    first, repeated = {}, set()
+    for file, parent in zip(files, parents, strict=True):
+        if first.setdefault(file.stem, parent) != parent:
+            repeated.add(file.stem)
+    common = os.path.commonpath(each) if files else ""
+    own = {parent: output_dir / os.path.relpath(parent, common) for parent in each} if repeated else {}
+    return [own[parent] if file.stem in repeated else output_dir for file, parent in zip(files, parents, strict=True)]
 
 
 def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:

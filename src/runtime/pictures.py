@@ -5,10 +5,11 @@ import argparse
 import contextlib
 import errno
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from src.console import as_line, complain, progress_bar, say
 from src.files import check_replaceable, check_writable
@@ -27,10 +28,25 @@ from src.urls import place
 
 
 class Job(NamedTuple):
-    """A picture and where each kind of result goes."""
+    """A picture and where its results go: their paths are made when they are asked for, since a run may have millions."""
 
     picture: Path
-    results: dict[str, Path]
+    folder: Path
+    look: PictureLook
+
+    @property
+    def results(self) -> dict[str, Path]:
+        """Where each kind of result goes."""
+        return result_paths(self.picture.stem, self.folder, self.look)
+
+
+class Planned(Protocol):
+    """A picture or video with the paths of its results."""
+
+    picture: Path
+
+    @property
+    def results(self) -> dict[str, Path]: ...
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -82,26 +98,32 @@ def plan(pictures: Sequence[Path], look: PictureLook, *, output_dir: Path, kept:
     Raises `ValueError` as `check_jobs` does.
     """
     folders = result_folders(pictures, output_dir)
-    jobs = [Job(picture, result_paths(picture.stem, folders[picture], look)) for picture in pictures]
+    jobs = [Job(picture, folder, look) for picture, folder in zip(pictures, folders, strict=True)]
     check_jobs(jobs, kept)
     return jobs
 
 
-def check_jobs(jobs: Sequence[Job], kept: Sequence[Path] = ()) -> None:
+def check_jobs(jobs: Sequence[Planned], kept: Sequence[Path] = ()) -> None:
     """Raise `ValueError` naming two files with the same results, a result that would overwrite one of the files or of
     `kept`, or one that is a folder or no plain file."""
-    inputs, owner = {os.path.realpath(path) for path in {*(job.picture for job in jobs), *kept}}, {}
-    for picture, results in jobs:
-        for kind, result in results.items():
-            first = owner.setdefault(result, picture)
-            if first != picture:
-                raise ValueError(f"{first} and {picture} would both be written to {result}: rename one")
-            if os.path.realpath(result) in inputs:
-                raise ValueError(f"the {kind} of {picture} would overwrite {result}, an input: use another --output-dir")
+    def inputs() -> Iterator[str]:
+        return map(os.path.realpath, itertools.chain((job.picture for job in jobs), kept))
+
+    # Hashes for names, of which there may be millions; where two agree, the names are looked at.
+    marks, taken = set(map(hash, inputs())), set()
+    for job in jobs:
+        for kind, result in job.results.items():
+            if hash(result) in taken:
+                first = next(other.picture for other in jobs if result in other.results.values())
+                if first != job.picture:
+                    raise ValueError(f"{first} and {job.picture} would both be written to {result}: rename one")
+            taken.add(hash(result))
+            if hash(real := os.path.realpath(result)) in marks and real in inputs():
+                raise ValueError(f"the {kind} of {job.picture} would overwrite {result}, an input: use another --output-dir")
             try:
                 check_replaceable(result)
             except ValueError as error:
-                raise ValueError(f"the {kind} of {picture} cannot be written: {error}") from None
+                raise ValueError(f"the {kind} of {job.picture} cannot be written: {error}") from None
 
 
 def named_files(*given: str | Path | None) -> list[Path]:
@@ -150,14 +172,14 @@ def attempts(work: Callable[[Job], str], jobs: Sequence[Job], at_once: int) -> I
         yield from lines
 
 
-def is_done(job: Job) -> bool:
+def is_done(results: Mapping[str, Path]) -> bool:
     """Return whether every result of a picture is there."""
-    return all(map(exists, job.results.values()))
+    return all(map(exists, results.values()))
 
 
 def without_done(jobs: Sequence[Job]) -> list[Job]:
     """Return the jobs that lack a result, and say how many do not."""
-    left = [job for job in jobs if not is_done(job)]
+    left = [job for job in jobs if not is_done(job.results)]
     say(f"{len(jobs) - len(left)} of {len(jobs)} pictures left out: their results are there")
     return left
 

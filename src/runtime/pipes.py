@@ -72,12 +72,12 @@ def pipe_picture(matting: Matting, source: str, look: PictureLook, *, output_dir
         path, data = Path(source), None
         if source == PIPE:
             path, data = Path(STDIN), sys.stdin.buffer.read()
-        [(_, results)] = plan([path], look, output_dir=Path(folder) / "out" if to_stdout else output_dir, kept=kept)
+        [job] = plan([path], look, output_dir=Path(folder) / "out" if to_stdout else output_dir, kept=kept)
         picture = read_picture(path, data=data)
         alpha = matting.alpha(picture.over())
-        for result in results.values():
+        for result in job.results.values():
             result.parent.mkdir(parents=True, exist_ok=True)
-        paths = save_results(picture, alpha, results, look)
+        paths = save_results(picture, alpha, job.results, look)
         if to_stdout:
             to_pipe(paths[0].read_bytes())
         (complain if to_stdout else say)(f"{path}: {in_milliseconds(matting.milliseconds)} -> "
@@ -154,7 +154,7 @@ class Watched:
             except ValueError as error:
                 self.fail(picture, error)
                 continue
-            if not (self._skip and picture not in alike and is_done(job)):
+            if not (self._skip and picture not in alike and is_done(job.results)):
                 jobs.append(job)
             alike.add(picture)
         return jobs

@@ -155,7 +155,9 @@ def read_list(path: Path) -> list[Path]:
         raise ValueError(f"--list {path} names no files")
     each: dict[str, Path] = {}
     for file in found:
-        each.setdefault(str(file) if is_url(file) else os.path.abspath(file), file)
+        there = str(file) if is_url(file) else os.path.abspath(file)
+        # The text that the path keeps anyway, if it is the same.
+        each.setdefault(str(file) if str(file) == there else there, file)
     if len(each) < len(found):
         note(f"--list {path}: {len(found) - len(each)} of {len(found)} lines name a file again, which is done once")
     return list(each.values())

@@ -21,7 +21,7 @@ from src.media.video_results import Item, Look, result_paths, writing
 from src.media.webcam import WebcamReader
 from src.runtime.inputs import result_folders
 from src.runtime.matting import Matting, Started
-from src.runtime.pictures import Job, check_jobs, in_milliseconds, is_done, written
+from src.runtime.pictures import check_jobs, in_milliseconds, is_done, written
 from src.runtime.pipeline import Pipeline, Stage, keep_freed_memory, one_opencv_thread
 from src.runtime.temporal import one_frame_delay
 from src.script import provenance
@@ -43,18 +43,30 @@ def times_path(video: str | Path, output_dir: Path) -> Path:
     return output_dir / f"{Path(video).stem}_times.json"
 
 
+class VideoJob(NamedTuple):
+    """A video and where its results go."""
+
+    picture: Path
+    folder: Path
+    look: Look
+
+    @property
+    def results(self) -> dict[str, Path]:
+        """Where each kind of result goes, and what each stage took."""
+        return {**result_paths(self.picture, self.folder, self.look), "times": times_path(self.picture, self.folder)}
+
+
 def plan_videos(videos: Sequence[Path], look: Look, *, output_dir: Path, kept: Sequence[Path] = ()) -> dict[Path, Path]:
     """Return the folder for the results of each video, see `result_folders`. Raises `ValueError` as `check_jobs` does."""
-    folders = result_folders(videos, output_dir)
-    check_jobs([Job(video, {**result_paths(video, folder, look), "times": times_path(video, folder)})
-                for video, folder in folders.items()], kept)
+    folders = dict(zip(videos, result_folders(videos, output_dir), strict=True))
+    check_jobs([VideoJob(video, folder, look) for video, folder in folders.items()], kept)
     return folders
 
 
 def videos_left(videos: Mapping[Path, Path], look: Look) -> dict[Path, Path]:
     """Return the videos, with the folder of their results, that lack one, and say which do not."""
     left = {video: folder for video, folder in videos.items()
-            if not is_done(Job(video, result_paths(video, folder, look)))}
+            if not is_done(result_paths(video, folder, look))}
     for video in (video for video in videos if video not in left):
         say(f"{video} left out: its results are there")
     return left

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from src.runtime import cluster
-from src.runtime.actor import Actor, Work
+from src.runtime.actor import PICTURE, Actor, Work
 from src.runtime.connection import import_ray
 from src.runtime.places import marked
 from tests.ray_process import needs_ray
@@ -36,9 +36,9 @@ def pictures(tmp_path: Path) -> Path:
 class DiesOnce(Actor):
     """An actor whose process is killed while it works on the second file, the first time."""
 
-    def __call__(self, row: dict[str, str]) -> dict[str, str]:
+    def __call__(self, row: dict[str, bytes]) -> dict[str, str]:
         mark = self._work.output_dir / "killed"
-        if row["file"].endswith("a/2.png") and not mark.exists():
+        if row["file"].endswith(b"a/2.png") and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(row)
@@ -91,7 +91,7 @@ def test_a_second_run_leaves_out_videos_too(two_workers, tiny_xml, tmp_path):
     assert (tmp_path / "out/a_composite.mp4").read_bytes() == before and (tmp_path / "out/b_composite.mp4").is_file()
 
 
-def rows_where_one_dies(items: list[dict[str, str]], work: Work) -> list[dict[str, str]]:
+def rows_where_one_dies(items: list[cluster.Item], work: Work) -> list[dict[str, str]]:
     """What the cluster of this process gives for `items` if an actor is killed."""
     return list(cluster.rows_of(import_ray(), items, work, threads=1, actor=DiesOnce))
 
@@ -101,15 +101,21 @@ def test_a_killed_worker_loses_nothing(two_workers, pictures, tiny_xml, tmp_path
     work = Work({"model_path": tiny_xml["free"], "threads": 1}, tmp_path / "out", 10**6,
                 {"background": "0,0,0", "save": ["alpha"]}, {"background": "0,0,0", "save": ["alpha"]})
     (tmp_path / "out").mkdir()
-    items = [{"file": str(pictures / name), "folder": "",
-              "results": json.dumps({"alpha": str(tmp_path / "out" / f"{name.replace('/', '_')}")})}
+    items = [cluster.Item(pictures / name, tmp_path / "out" / name[0], PICTURE)
              for name in ("a/1.png", "a/2.png", "b/1.png")]
     rows = two_workers.do(rows_where_one_dies, items, work)
     assert (tmp_path / "out" / "killed").exists()
-    assert [Path(row["file"]) for row in rows] == [Path(item["file"]) for item in items]
+    assert [Path(row["file"]) for row in rows] == [item.file for item in items]
     assert [row["failed"] + row["fatal"] for row in rows] == ["", "", ""]
-    assert all(cv2.imread(str(path)) is not None for path in (tmp_path / "out").glob("*.png"))
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert all(cv2.imread(str(path)) is not None for path in (tmp_path / "out").rglob("*.png"))
+    assert len(list((tmp_path / "out").rglob("*_alpha.png"))) == 3
+
+
+@needs_ray
+def test_a_name_that_is_not_utf8_reaches_the_actor():
+    name = b"/in/\xff.png"
+    table = cluster.table_of([cluster.Item(Path(os.fsdecode(name)), Path("out"), PICTURE)])
+    assert table.to_pylist() == [{"file": name, "folder": b"out", "kind": PICTURE}]
 
 
 @needs_ray
@@ -136,7 +142,7 @@ def work_in(folder: Path, tiny_xml: dict[str, Path], **others) -> Work:
 
 def test_an_output_folder_that_machines_do_not_share_ends_the_run(pictures, tiny_xml, tmp_path):
     (tmp_path / "out").mkdir()
-    row = {"file": str(pictures / "b/1.png"), "folder": "", "results": json.dumps({"alpha": str(tmp_path / "out/1.png")})}
+    row = {"file": str(pictures / "b/1.png"), "folder": str(tmp_path / "out"), "kind": PICTURE}
     with marked(tmp_path / "out", "--output-dir") as mark:
         assert Actor(work_in(tmp_path / "out", tiny_xml, mark=mark))(row)["said"]
     back = Actor(work_in(tmp_path / "out", tiny_xml, mark=mark))(row)
@@ -145,8 +151,8 @@ def test_an_output_folder_that_machines_do_not_share_ends_the_run(pictures, tiny
 
 def test_relative_paths_go_from_where_the_run_was_started(pictures, tiny_xml, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
-    row = {"file": "in/b/1.png", "folder": "", "results": json.dumps({"alpha": "out/1.png"})}
+    row = {"file": "in/b/1.png", "folder": "out", "kind": PICTURE}
     back = Actor(work_in(Path("out"), tiny_xml, started_in=tmp_path))(row)
-    assert back["said"].startswith("in/b/1.png: ") and (tmp_path / "out/1.png").is_file()
+    assert back["said"].startswith("in/b/1.png: ") and (tmp_path / "out/1_alpha.png").is_file()
     gone = Actor(work_in(Path("out"), tiny_xml, started_in=tmp_path / "gone"))(row)
     assert "No such file or directory" in gone["fatal"] and "gone" in gone["fatal"]

@@ -61,6 +61,6 @@ def test_several_values_are_taken_in_order_and_each_file_once(tmp_path: Path) ->
 def test_folders_are_kept_where_names_repeat(tmp_path: Path) -> None:
     files = touch(tmp_path, "a/x.jpg", "b/x.jpg", "b/y.jpg", "b/c/x.png", "z.jpg")
     out = Path("out")
-    assert list(result_folders(files, out).values()) == [out / "a", out / "b", out, out / "b" / "c", out]
-    assert list(result_folders(files[:1], out).values()) == [out]
-    assert list(result_folders([files[1], files[3]], out).values()) == [out, out / "c"]
+    assert result_folders(files, out) == [out / "a", out / "b", out, out / "b" / "c", out]
+    assert result_folders(files[:1], out) == [out]
+    assert result_folders([files[1], files[3]], out) == [out, out / "c"]
