@@ -20,8 +20,8 @@ from src.page.photo import on_checks, small
 
 REPEATS = 5
 DENSE = "dense"
-EXPLAINED = (f"Median of {REPEATS}, the network alone, on this machine beside all else it does, each at the size that is "
-             "its own unless you choose one. How far mattes differ is the mean over the pixels, from 0 to 1.")
+EXPLAINED = (f"Median of {REPEATS}, the network alone, on this machine beside all else it does, each at the size that "
+             "it was made for unless you choose one. How far mattes differ is the mean over the pixels, from 0 to 1.")
 
 
 def megabytes(path: Path) -> float:
@@ -64,8 +64,8 @@ def say_compared(measured: Mapping[str, Measured], other: str) -> str:
     """Say in Markdown what one network is worth beside the dense one, and all of them in a table."""
     dense, pruned = measured[DENSE], measured[other]
     faster, smaller = dense.milliseconds / pruned.milliseconds, dense.megabytes / pruned.megabytes
-    lines = [f"**{faster:.1f} times as fast, {smaller:.0f} times as small**; the mattes differ by {pruned.apart:.4f} on the "
-             "mean.", "",
+    lines = [f"**{faster:.1f} times as fast, {smaller:.0f} times as small**; the mattes differ by {pruned.apart:.4f} on "
+             "average.", "",
              "| Network | File | One picture | Speed | Mattes differ by |", "|:---|---:|---:|---:|---:|"]
     for name, row in measured.items():
         lines.append(f"| {name.capitalize()} | {row.megabytes:.1f} MB | {row.milliseconds:.0f} ms | "

@@ -60,8 +60,9 @@ def network_choice(networks: Iterable[str], label: str = "Network") -> tuple[gr.
     """Add the choice of a network and of the size that it sees."""
     names = list(networks)
     return (gr.Radio(titled(names), value=names[0], label=label),
-            gr.Dropdown([(f"{size} pixels" if size else "Its own", size) for size in SIZES], value=OWN,
-                        label="Short side that the network sees", info="Less is faster, more keeps finer hair"))
+            gr.Dropdown([(f"{size} pixels" if size else "What it was made for", size) for size in SIZES], value=OWN,
+                        label="Short side of the picture that the network sees",
+                        info="Less is faster, more keeps finer hair"))
 
 
 class Background:

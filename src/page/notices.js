@@ -1,10 +1,13 @@
-// What the page says by itself: that its server is gone, and that a file was removed. Gradio does the first when a visitor
-// acts, and the second not at all.
+// What the page says by itself: that its server is gone, that a file was removed, that a file has no preview. Gradio does the
+// first when a visitor acts, and the others not at all.
 {
     const MINUTES = document.currentScript.dataset.minutes;
     const EVERY_MS = 2500, PATIENCE_MS = 8000, SHOWN_MS = 15000, FAILURES = 2;
     const STOPPED = "The server of this page has stopped, or cannot be reached. The page loads anew by itself when it is back.";
     const LOST = "The file could not be fetched: the server of this page cannot be reached.";
+    const NO_PREVIEW = `data:image/svg+xml,${encodeURIComponent(
+        `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="320"><text x="160" y="165" text-anchor="middle"
+        font-family="system-ui, sans-serif" font-size="14" fill="#94a3b8">No preview in this browser</text></svg>`)}`;
     const bar = document.createElement("div");
     let server = null, failed = 0, hide;
 
@@ -59,5 +62,8 @@
             link.click();
         }
     }, true);
-    document.addEventListener("error", ({target}) => target.src?.includes("/file=") && there(target.src), true);
+    // What is no picture, or one that this browser cannot show (HEIC): the server says which.
+    document.addEventListener("error", async ({target}) => {
+        if (target.src?.includes("/file=") && await there(target.src) && target.tagName === "IMG") target.src = NO_PREVIEW;
+    }, true);
 }
