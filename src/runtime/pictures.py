@@ -46,7 +46,8 @@ class Planned(Protocol):
     picture: Path
 
     @property
-    def results(self) -> dict[str, Path]: ...
+    def results(self) -> dict[str, Path]:
+        """Paths of the results by kind."""
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
