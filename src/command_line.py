@@ -46,8 +46,8 @@ class Parser(argparse.ArgumentParser):
         # What Python takes for a number in its source, 1_0, or in another script than ours, is a slip here.
         if action.type in (int, float) and not re.fullmatch(r"\s*[-+.0-9A-Za-z]+\s*", arg_string):
             raise argparse.ArgumentError(action, f"invalid {action.type.__name__} value: {arg_string!r}")
-        # As a path, nothing would be the folder in which the script was started.
-        if not arg_string and action.type not in (int, float):
+        # As a path, nothing would be the folder in which the script was started. A flag that may stand alone comes here too.
+        if not arg_string and action.type not in (int, float) and action.const != arg_string:
             raise argparse.ArgumentError(action, "is given an empty text, as of a variable of the shell that is not set")
         return super()._get_value(action, arg_string)
 

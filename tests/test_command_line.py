@@ -32,6 +32,12 @@ def test_each_is_named_by_its_flag_in_a_line_that_is_not_long(args: list[str], s
     assert ended.value.code == 2 and line.startswith("error: ") and said in line and len(line) < 250
 
 
+def test_a_flag_whose_value_may_be_left_out_may_stand_alone() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("--ray", nargs="?", const="", default=None)
+    assert [parser.parse_args(args).ray for args in ([], ["--ray"], ["--ray", "host"])] == [None, "", "host"]
+
+
 def test_a_field_of_a_recipe_is_told_by_the_flag_that_set_it() -> None:
     parser = Parser(__doc__)
     add_step_options(parser)

@@ -220,7 +220,7 @@ def test_a_member_of_a_cluster_hands_back_that_no_picture_can_be_done(tmp_path: 
     look = {"save": ["alpha"], "background": "255,255,255", "foreground": "fast"}
     actor = Actor(Work({"model_path": path}, tmp_path / "out", 10 ** 6, look, look | {"alpha_video": "prores"}))
     clip = write_video(tmp_path / "v.mp4", [PICTURE] * 2)
-    for row in ({"file": str(discs / "val/fg/0.png"), "folder": "", "results": f'{{"alpha": "{tmp_path}/out/0.png"}}'},
-                {"file": str(clip), "folder": str(tmp_path / "out"), "results": ""}):
+    for row in ({"file": str(discs / "val/fg/0.png"), "folder": str(tmp_path / "out"), "kind": "picture"},
+                {"file": str(clip), "folder": str(tmp_path / "out"), "kind": "video"}):
         assert f"{path} gives a matte with values that are not finite" in actor(row)["fatal"]
     assert not list(tmp_path.glob("out/*"))
