@@ -17,15 +17,13 @@ import dataclasses
 import hashlib
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np
-import openvino
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -35,6 +33,7 @@ from src.checkpoint import find_prune_info, load_model, load_state, save_model, 
 from src.command_line import Parser
 from src.console import progress_bar, say
 from src.data.batches import make_loader
+from src.deploy.graph import traced
 from src.files import check_output, check_writable, keep_inputs, write_json
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -48,6 +47,9 @@ from src.training.losses import gradient_loss, modnet_losses, semantic_target
 from src.training.options import add_recipe_options, make_recipe, parse_data
 from src.training.recipe import Recipe, rate_factor
 from src.training.step import resize_batch
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel
 
 # How many of the encoder's layers are early: the stem and ten blocks, up to 1/16 of the size.
 EARLY = 11
@@ -114,11 +116,9 @@ class Taught(nn.Module):
 def looker(model: MODNet, teacher: MODNet, shape: Sequence[int]) -> Callable[[torch.Tensor, torch.Tensor], Kept]:
     """Return what computes `Kept` of images of `shape` (N, 3, H, W) and their mattes (N, 1, H, W); by OpenVINO, which is
     twice as quick at it as torch, the teacher in bf16 where the processor has it."""
-    def compiled(module: nn.Module, precision: str) -> openvino.CompiledModel:
-        with warnings.catch_warnings():
-            # torch calls the tracer that OpenVINO's converter uses deprecated.
-            warnings.simplefilter("ignore")
-            network = openvino.convert_model(module.eval(), example_input=torch.zeros(*shape), input=list(shape))
+    def compiled(module: nn.Module, precision: str) -> CompiledModel:
+        network = traced(module.eval(), shape)
+        network.reshape(list(shape))
         return shared_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
     early, taught = compiled(model.backbone.model.features[:EARLY], "f32"), compiled(Taught(teacher), "bf16")

@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,6 +13,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 from src.deploy.half_size import HalfSizeOutput, of_unshuffled, quarter_picture, unshuffle
 from src.models.channels import CONV_BN, CONV_IBN, DEPTHWISE, wires
 from src.models.modnet import FusionBranch, IBNorm, MODNet
+from src.runtime.network import import_openvino
+
+if TYPE_CHECKING:
+    from openvino import Model
 
 
 class MatteOnly(nn.Module):
@@ -113,3 +120,11 @@ def deploy(model: MODNet, *, half_size: bool = True) -> MatteOnly:
     if half_size:
         network.model = HalfSizeMODNet(modules)
     return network.eval()
+
+
+def traced(module: nn.Module, shape: Sequence[int]) -> Model:
+    """Return a module as an OpenVINO network, without a file between them, for images of `shape` (N, C, H, W) and others."""
+    with warnings.catch_warnings():
+        # torch calls the tracer that OpenVINO's converter uses deprecated.
+        warnings.simplefilter("ignore")
+        return import_openvino().convert_model(module, example_input=torch.zeros(*shape))

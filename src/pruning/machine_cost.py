@@ -3,15 +3,13 @@ from __future__ import annotations
 
 import statistics
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
-from src.deploy.graph import deploy
+from src.deploy.graph import deploy, traced
 from src.deploy.instruction_set import lanes
 from src.deploy.narrow_convolution import pair_columns
 from src.deploy.quantise import quantise_roughly
@@ -20,7 +18,7 @@ from src.models.channels import DEPTHWISE, Wire, wires
 from src.models.config import MODNetConfig
 from src.models.costs import LinearCost, wire_key
 from src.models.modnet import MODNet
-from src.runtime.network import import_openvino, shared_core, some_cores
+from src.runtime.network import shared_core, some_cores
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Model, Node
@@ -48,11 +46,7 @@ def deployed(config: MODNetConfig, machine: Machine) -> Model:
 
     Raises `ValueError` for int8 without pictures.
     """
-    openvino = import_openvino()
-    with warnings.catch_warnings():
-        # torch calls the tracer that OpenVINO's converter uses deprecated.
-        warnings.simplefilter("ignore")
-        network = openvino.convert_model(deploy(MODNet(config)), example_input=torch.zeros(1, 3, 64, 64))
+    network = traced(deploy(MODNet(config)), (1, 3, 64, 64))
     if lanes() > 8:
         pair_columns(network)
     if machine.precision == "int8":
