@@ -24,17 +24,15 @@ from src.command_line import Parser, told_by_flags
 from src.console import say
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
-from src.media.preprocess import REF_SIZE, STRIDE
+from src.media.preprocess import REF_SIZE
 from src.paper.pipeline import reproduce
 from src.paper.retraining import RULES, retraining_table
 from src.paper.trainings import Cluster
-from src.runtime.options import REF_SIZES, wrong_ref_size
+from src.runtime.options import JUDGED_HELP, JUDGED_SIZES, wrong_ref_size
 from src.script import ROOT, run_script
 from src.training.recipe import Recipe
 
 SAMPLE = ROOT / "data" / "sample"
-# The sizes that a network may see when it is judged: also those of small training crops, which nobody runs it at.
-JUDGED = range(STRIDE, REF_SIZES.stop, STRIDE)
 EPOCHS = {"pipeline": 12, "retraining": 1}
 GENERATED = {"train": 48, "val": 8, "seed": 0, "height": 384, "width": 320}
 
@@ -75,8 +73,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of --table retraining (default: %(default)s)")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES, help="of --table retraining: the ways to prune "
                         "that it compares (default: all)")
-    parser.add_argument("--ref-size", type=int, metavar="N", help="of --table retraining: the size that a network sees "
-                        f"when it is judged, a multiple of {STRIDE} from {JUDGED[0]} to {JUDGED[-1]} (default: {REF_SIZE})")
+    parser.add_argument("--ref-size", type=int, metavar="N",
+                        help=f"of --table retraining: {JUDGED_HELP} (default: {REF_SIZE})")
     parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="trainings side by side on the Ray cluster at "
                         "HOST:PORT, or auto; without an address on the cores of this machine (requirements-cluster.txt)")
     parser.add_argument("--ray-cores", type=int, metavar="N", help="cores of one training (default: as many as there are "
@@ -87,8 +85,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name in ("limit", "threads", "ray_cores"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are whole numbers from 1")
-    if args.ref_size is not None and args.ref_size not in JUDGED:
-        parser.error(wrong_ref_size(args.ref_size, JUDGED))
+    if args.ref_size is not None and args.ref_size not in JUDGED_SIZES:
+        parser.error(wrong_ref_size(args.ref_size, JUDGED_SIZES))
     if args.table != "retraining" and (args.ref_size is not None or tuple(args.rules) != RULES):
         parser.error("--ref-size and --rules go with --table retraining")
     if args.ray_cores is not None and args.ray is None:

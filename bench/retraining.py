@@ -24,10 +24,12 @@ sys.path[:0] = [str(ROOT)]
 from src.command_line import Parser
 from src.data.sources import Sources, as_sources, parse_source
 from src.files import check_writable, write_atomically, write_json, write_text
+from src.media.preprocess import REF_SIZE
 from src.models.prune_info import read_prune_info
 from src.paper.resumable import Steps
 from src.paper.stages import retrain_step
 from src.paper.trainings import ONLY_LAST
+from src.runtime.options import JUDGED_HELP, JUDGED_SIZES, wrong_ref_size
 from src.script import provenance, run_script
 from src.training.recipe import Recipe
 
@@ -79,7 +81,8 @@ def chosen(given: Mapping[str, object], names: Sequence[str] | None) -> dict[str
 
 
 def train_all(steps: Steps, start: Path, data_dir: Sources, recipe: Recipe, ways: Mapping[str, dict], *,
-              seeds: Sequence[int], limit: int | None, val_dir: Sources | None = None) -> Iterator[dict]:
+              seeds: Sequence[int], limit: int | None, val_dir: Sources | None = None, ref_size: int = REF_SIZE
+              ) -> Iterator[dict]:
     """Train each way with each seed, one seed after the other, and yield its row."""
     for seed in seeds:
         trained: dict[str, Path] = {}
@@ -87,7 +90,7 @@ def train_all(steps: Steps, start: Path, data_dir: Sources, recipe: Recipe, ways
             stem = steps.folder / f"{''.join(c if c.isalpha() else '_' for c in way)}_seed{seed}"
             trained[way] = retrain_step(steps, f"{way}, seed {seed}", trained[PLAIN] if way in FROM_PLAIN else start,
                                         data_dir, dataclasses.replace(recipe, seed=seed, **changes), stem=stem,
-                                        val_every=ONLY_LAST, val_limit=limit, val_dir=val_dir)
+                                        val_every=ONLY_LAST, val_limit=limit, val_dir=val_dir, ref_size=ref_size)
             Path(f"{stem}_resume.pt").unlink(missing_ok=True)
             done = read_prune_info(trained[way].with_suffix(".json"))["training"]
             sets = {name.removeprefix("val_mse_"): value for name, value in done.items() if name.startswith("val_mse_")}
@@ -161,12 +164,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="default: %(default)s")
     parser.add_argument("--input-size", type=int, default=256, help="of training crops (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="validate on the first N pictures only")
+    parser.add_argument("--ref-size", type=int, default=REF_SIZE, metavar="N", help=f"{JUDGED_HELP} (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     parser.add_argument("--output-dir", type=Path, default=Path("result"), help="default: %(default)s")
     args = parser.parse_args(argv)
     for name in ("steps", "batch_size", "limit"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are whole numbers from 1")
+    if args.ref_size not in JUDGED_SIZES:
+        parser.error(wrong_ref_size(args.ref_size, JUDGED_SIZES))
     return args
 
 
@@ -183,11 +189,12 @@ def main(argv: list[str] | None = None) -> int:
     stem, rows = args.output_dir / "retraining_bench", []
     stem.mkdir(parents=True, exist_ok=True)
     for row in train_all(Steps(stem), args.model_path, data_dir, recipe, ways, seeds=args.seeds, limit=args.limit,
-                         val_dir=val_dir):
+                         val_dir=val_dir, ref_size=args.ref_size):
         rows.append(row)
         lines = summary(rows)
-        write_json(stem.with_suffix(".json"), {"model_path": str(args.model_path), "recipe": dataclasses.asdict(recipe),
-                                               "ways": ways, "summary": lines, "runs": rows, **provenance()})
+        write_json(stem.with_suffix(".json"), {"model_path": str(args.model_path), "ref_size": args.ref_size,
+                                               "recipe": dataclasses.asdict(recipe), "ways": ways, "summary": lines,
+                                               "runs": rows, **provenance()})
         write_text(stem.with_suffix(".md"), table(lines))
         draw(lines, stem.with_suffix(".png"))
     print(table(summary(rows)))

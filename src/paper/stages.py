@@ -9,6 +9,7 @@ from src.complexity import complexity
 from src.data.sources import Sources, as_sources, with_split
 from src.evaluation.evaluate import evaluate
 from src.evaluation.report import write_report
+from src.media.preprocess import REF_SIZE
 from src.paper.resumable import Steps
 from src.paper.trainings import Training, do_all
 from src.pruning.choice import Choice
@@ -34,11 +35,13 @@ def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice
 
 
 def retrain_step(steps: Steps, name: str, pruned: Path, data_dir: Sources, recipe: Recipe, *, stem: Path,
-                 val_every: int = 1, val_limit: int | None = None, val_dir: Sources | None = None) -> Path:
-    """Train a pruned checkpoint and return the best one; an interrupted training goes on where it was."""
+                 val_every: int = 1, val_limit: int | None = None, val_dir: Sources | None = None,
+                 ref_size: int = REF_SIZE) -> Path:
+    """Train a pruned checkpoint, judged at `ref_size`, and return the best one; an interrupted training goes on where it
+    was."""
     data = tuple(as_sources(data_dir))
     judged = tuple(with_split(data_dir) if val_dir is None else as_sources(val_dir))
-    return next(do_all(steps, [Training(name, pruned, stem, recipe, data, judged, val_every, val_limit)])).best
+    return next(do_all(steps, [Training(name, pruned, stem, recipe, data, judged, val_every, val_limit, ref_size)])).best
 
 
 def deploy_step(steps: Steps, name: str, ckpt_path: Path) -> Path:

@@ -9,6 +9,9 @@ from src.media.preprocess import REF_SIZE, STRIDE
 from src.runtime.network import SHIPPED, shipped_model
 
 REF_SIZES = range(256, 1025, STRIDE)
+# The sizes that a network may see when it is judged: also those of small training crops, which nobody runs it at.
+JUDGED_SIZES = range(STRIDE, REF_SIZES.stop, STRIDE)
+JUDGED_HELP = f"the size that a network sees when it is judged, a multiple of {STRIDE} from {STRIDE} to {REF_SIZES[-1]}"
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

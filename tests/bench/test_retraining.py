@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from src.checkpoint import load_model
+from src.data.layouts import find_pairs
+from src.evaluation.evaluate import evaluate_pairs
 from src.script import run_script
 from tests.conftest import ROOT
 
@@ -29,7 +32,7 @@ def test_ways_without_their_folder_are_left_out_or_refused():
 
 def test_the_script_trains_each_way_from_its_start_and_resumes(tiny_ckpt, discs, tmp_path, capsys, monkeypatch):
     args = ["--model-path", str(tiny_ckpt), "--data-dir", str(discs), "--seeds", "0", "1", "--steps", "1",
-            "--batch-size", "2", "--input-size", "64", "--limit", "1", "--output-dir", str(tmp_path),
+            "--batch-size", "2", "--input-size", "64", "--ref-size", "64", "--limit", "1", "--output-dir", str(tmp_path),
             "--unlabeled-dir", str(discs / "train/fg"), "--ways", "plain", "plain again", "plain, then SOC"]
     starts, original = [], retraining.retrain_step
     monkeypatch.setattr(retraining, "retrain_step", lambda steps, name, start, *rest, **options: (
@@ -40,6 +43,10 @@ def test_the_script_trains_each_way_from_its_start_and_resumes(tiny_ckpt, discs,
     first = json.loads((tmp_path / "retraining_bench.json").read_text())
     assert len(first["runs"]) == 6 and (tmp_path / "retraining_bench.png").stat().st_size > 1000
     assert len({row["mse"] for row in first["runs"]}) == 6
+    # Judged at the size that was asked for: 512, the default, gives another error.
+    model = load_model(tmp_path / "retraining_bench/plain_seed0_best.ckpt")
+    seen = evaluate_pairs(model, find_pairs(discs, "val")[:1], ref_size=64)
+    assert first["runs"][0]["mse"] == pytest.approx(seen["mse"], rel=1e-3)
     capsys.readouterr()
     assert retraining.main(args) == 0
     out = capsys.readouterr().out
