@@ -57,7 +57,7 @@ SAVE_EVERY, SHOW_EVERY = 100, 20
 # So long the head at a quarter of the size and the adapter to the teacher's features learn alone.
 WARMING_STEPS = 60
 FLIPPED = 0.2
-SEMANTIC, TAUGHT_SEMANTIC, QUARTER, FEATURES, GRADIENT = 10.0, 8.0, 2.0, 1.0, 4.0
+SEMANTIC, TAUGHT_SEMANTIC, QUARTER, FEATURES, GRADIENT = 10.0, 8.0, 2.0, 1.0, 6.0
 # The training head of the details takes half of a step's time: every so many steps it learns too.
 DETAIL_EVERY = 4
 KEPT = {"pictures": Whole(), "of": Whole(1), "early": str, "teacher": str, "options": str}

@@ -97,29 +97,27 @@ def markdown(result: Mapping) -> str:
 
 def draw(result: Mapping, path: Path) -> None:
     """Draw the error over milliseconds, a line for each network and a point for each size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     key = clock(result["threads"])
-    figure, axis = plt.subplots(figsize=(6.4, 4))
-    for name, own in result["points"].items():
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axis = figure.subplots()
+    for number, (name, own) in enumerate(result["points"].items()):
         ms, mse = zip(*((point["ms"][key], point["mse"]) for point in own.values()), strict=True)
         spread = [[point["mse"] - point["interval"][0] for point in own.values()],
                   [point["interval"][1] - point["mse"] for point in own.values()]]
         axis.errorbar(ms, mse, yerr=spread, marker="o", capsize=3, label=name)
         for size, x, y in zip(own, ms, mse, strict=True):
-            axis.annotate(str(size), (x, y), textcoords="offset points", xytext=(6, 5), fontsize=FONT)
+            axis.annotate(str(size), (x, y), textcoords="offset points", xytext=(6, (5, -13)[number % 2]),
+                          color=f"C{number}", fontsize=FONT)
     axis.margins(x=0.12)
     axis.set(xlabel=f"milliseconds a picture, {result['threads']} thread{'s' * (result['threads'] > 1)}",
              ylabel="MSE, 95 % over pictures")
     axis.set(xlim=(0, None), ylim=(0, None))
     axis.grid(alpha=0.3)
-    axis.legend(title="short side of the picture at each point", fontsize=FONT, title_fontsize=FONT)
-    figure.tight_layout()
+    figure.legend(title="short side of the picture at each point", fontsize=FONT, title_fontsize=FONT,
+                  loc="outside upper center", ncols=len(result["points"]))
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def named_model(text: str) -> tuple[str, Path]:
