@@ -34,7 +34,7 @@ from src.command_line import Parser
 from src.console import progress_bar
 from src.deploy.instruction_set import available
 from src.deploy.latency import EXACT, measure_latency, multiply_accumulates, profile, quartiles
-from src.files import check_writable, write_json, write_text
+from src.files import check_writable, write_atomically, write_json, write_text
 from src.media.backdrop import parse_backdrop
 from src.media.compositing import render
 from src.media.picture_reader import read_image
@@ -277,13 +277,11 @@ def markdown(result: dict) -> str:
 
 def draw(result: dict, path: Path) -> None:
     """Draw bars of the model-alone medians, one group of bars for each size and number of threads."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     keys = [key for key in result["rows"][OFFICIAL] if key.startswith("model ")]
-    figure, axes = plt.subplots(1, len(keys), figsize=(4 * len(keys), 4), sharey=True, squeeze=False)
+    figure = Figure(figsize=(4 * len(keys), 4), layout="tight")
+    axes = figure.subplots(1, len(keys), sharey=True, squeeze=False)
     names = list(result["rows"])
     for axis, key in zip(axes[0], keys, strict=True):
         values = [result["rows"][name][key] for name in names]
@@ -293,9 +291,7 @@ def draw(result: dict, path: Path) -> None:
         axis.barh(names[::-1], middle[::-1], xerr=[side[::-1] for side in spread])
         axis.set_title(key, fontsize=9)
         axis.set_xlabel("ms, median and quartiles")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
 def print_profile(path: Path, threads: int) -> None:

@@ -23,7 +23,7 @@ from src.deploy.instruction_set import available
 from src.deploy.latency import measure_latency
 from src.evaluation.evaluate import errors_of, summarise_sets, with_uncertainty
 from src.evaluation.predict import load_predictor
-from src.files import check_writable, write_json, write_text
+from src.files import check_writable, write_atomically, write_json, write_text
 from src.records import read_json
 from src.runtime.options import REF_SIZES
 from src.script import provenance, run_script
@@ -117,7 +117,7 @@ def draw(result: Mapping, path: Path) -> None:
     axis.grid(alpha=0.3)
     figure.legend(title="short side of the picture at each point", fontsize=FONT, title_fontsize=FONT,
                   loc="outside upper center", ncols=len(result["points"]))
-    figure.savefig(path, dpi=110)
+    write_atomically(path, lambda to: figure.savefig(to, dpi=110))
 
 
 def named_model(text: str) -> tuple[str, Path]:
