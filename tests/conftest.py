@@ -128,6 +128,17 @@ def tiny_ckpt(tmp_path: Path, tiny_model: MODNet) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def small_dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dense widths outside the encoder, a narrow encoder: rule `paper` wants 32 HR channels."""
+    dense = MODNetConfig()
+    narrow = {group: 16 if group.endswith(".hidden") else 8 for group in dense.groups() if group.startswith("block")}
+    config = dense.with_widths(narrow | {"block1.hidden": 16, "stem": 16, "enc32x": 32, "se": 8, "lr16x": 16})
+    path = tmp_path_factory.mktemp("dense") / "small.ckpt"
+    save_model(randomise(MODNet(config)), path, to_prune_info(config))
+    return path
+
+
 @pytest.fixture
 def discs(tmp_path: Path) -> Path:
     """A data set of 5 + 2 pictures of a bright disc, whose matte is the disc."""

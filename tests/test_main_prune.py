@@ -30,14 +30,14 @@ def test_published_command_from_another_folder(dense_ckpt, tmp_path):
     assert "| block17.hidden | 960 |" in done.stdout and "GMACs, as deployed" in done.stdout
 
 
-def test_fresh_initialisation_has_the_widths_but_not_the_weights(dense_ckpt, tmp_path):
+def test_fresh_initialisation_has_the_widths_but_not_the_weights(small_dense, tmp_path):
     kernels = []
     for seed, flags in ((1, ["--no-weight-replace"]), (2, ["--weight_replace", "False"])):
-        assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path / f"s{seed}"), "--seed", str(seed),
+        assert main(["--ckpt-path", str(small_dense), "--save-dir", str(tmp_path / f"s{seed}"), "--seed", str(seed),
                      *flags]) == 0
         state = load_model(tmp_path / f"s{seed}" / "modnet_p_ratio_0.5_thresh_0.5.ckpt").state_dict()
         kernels.append(state["hr_branch.conv_hr.0.layers.0.weight"])
-    dense = load_model(dense_ckpt).state_dict()["hr_branch.conv_hr.0.layers.0.weight"]
+    dense = load_model(small_dense).state_dict()["hr_branch.conv_hr.0.layers.0.weight"]
     assert not torch.equal(*kernels) and kernels[0].shape == kernels[1].shape
     assert not any((dense.flatten(0, 1) == kernel[0, 0]).all((-1, -2)).any() for kernel in kernels)
 
@@ -97,12 +97,12 @@ def test_a_wrong_target_is_refused(dense_ckpt, args):
         main(["--ckpt-path", str(dense_ckpt), *args])
 
 
-def test_criterion_taylor_looks_at_pictures(dense_ckpt, discs, tmp_path, capsys):
-    args = ["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--criterion", "taylor"]
+def test_criterion_taylor_looks_at_pictures(small_dense, discs, tmp_path, capsys):
+    args = ["--ckpt-path", str(small_dense), "--save-dir", str(tmp_path), "--criterion", "taylor"]
     with pytest.raises(ValueError, match="taylor needs pictures"):
         main(args)
     assert main([*args, "--data-dir", str(discs)]) == 0
-    by_l1 = inherited(dense_ckpt, tmp_path)
+    by_l1 = inherited(small_dense, tmp_path)
     by_taylor = load_model(tmp_path / "modnet_p_ratio_0.5_thresh_0.5_taylor.ckpt")
     assert by_taylor.config == by_l1.config
     key = "hr_branch.conv_hr.0.layers.0.weight"

@@ -6,29 +6,14 @@ import cv2
 import pytest
 
 import reproduce
-from src.checkpoint import save_model
 from src.data.layouts import find_pairs
 from src.data.portraits.generate import generate_data_set
-from src.models.config import MODNetConfig
-from src.models.modnet import MODNet
-from src.models.prune_info import to_prune_info
 from src.paper import pipeline
 from src.paper.report import counts_table, found, latency_table, verdict
-from tests.conftest import randomise, run, status_of
+from tests.conftest import status_of
 
 pytest.importorskip("onnx", minversion="1.0")
 pytest.importorskip("openvino")
-
-
-@pytest.fixture(scope="module")
-def small_dense(tmp_path_factory):
-    """The dense widths outside the encoder, a narrow encoder: rule `paper` wants 32 HR channels."""
-    dense = MODNetConfig()
-    narrow = {group: 16 if group.endswith(".hidden") else 8 for group in dense.groups() if group.startswith("block")}
-    config = dense.with_widths(narrow | {"block1.hidden": 16, "stem": 16, "enc32x": 32, "se": 8, "lr16x": 16})
-    path = tmp_path_factory.mktemp("dense") / "small.ckpt"
-    save_model(randomise(MODNet(config)), path, to_prune_info(config))
-    return path
 
 
 def test_chain_from_another_folder_and_nothing_is_done_twice(small_dense, tmp_path, monkeypatch, capsys):
@@ -56,8 +41,7 @@ def test_chain_from_another_folder_and_nothing_is_done_twice(small_dense, tmp_pa
     picture = cv2.imread(str(folder / "compare.png"))
     assert picture.shape[1] >= 900 and picture.std() > 20
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if not path.name.startswith(("report", "steps"))}
-    again = run("reproduce.py", *args, cwd=tmp_path)
-    assert again.returncode == 0 and again.stdout.count("already done") == 16
+    assert status_of(reproduce.main, *args) == 0 and capsys.readouterr().out.count("already done") == 16
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
