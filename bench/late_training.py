@@ -7,7 +7,8 @@
 `keep` writes what the encoder's first ten blocks make of augmented pictures, their mattes, and what the teacher's
 low-resolution branch says of them. `late` trains the rest of the encoder and the low-resolution branch on that: coarse
 semantics, the matte at a quarter of the size by a head that is thrown away, and the teacher's features. `branches` trains
-the other two branches after it, all else fixed, on whole pictures. An interrupted command goes on where it was. Folders
+the other two branches after it, all else fixed, on whole pictures. With `--int8-every 3` a third of the steps computes as
+INT8 will, and `keep --calib-dir` keeps what early layers in INT8 make. An interrupted command goes on where it was. Folders
 of `keep` at other sizes go together: each step is of one size, drawn as often as it has pictures.
 """
 from __future__ import annotations
@@ -18,6 +19,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +36,7 @@ from src.command_line import Parser
 from src.console import progress_bar, say
 from src.data.batches import make_loader
 from src.deploy.graph import traced
+from src.deploy.quantise import calibration_pictures, quantise_roughly
 from src.files import check_output, check_writable, keep_inputs, write_json
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -42,6 +45,7 @@ from src.results import beside, check_result, origin
 from src.runtime.network import shared_core
 from src.script import provenance, run_script
 from src.training.ema import Ema
+from src.training.fake_int8 import computing_as_int8
 from src.training.loading import make_batches, make_dataset
 from src.training.losses import gradient_loss, modnet_losses, semantic_target
 from src.training.options import add_recipe_options, make_recipe, parse_data
@@ -113,15 +117,21 @@ class Taught(nn.Module):
         return self.branch(self.backbone(image)["enc32x"], inference=False)
 
 
-def looker(model: MODNet, teacher: MODNet, shape: Sequence[int]) -> Callable[[torch.Tensor, torch.Tensor], Kept]:
+def looker(model: MODNet, teacher: MODNet, shape: Sequence[int],
+           calibration: Sequence[np.ndarray] = ()) -> Callable[[torch.Tensor, torch.Tensor], Kept]:
     """Return what computes `Kept` of images of `shape` (N, 3, H, W) and their mattes (N, 1, H, W); by OpenVINO, which is
-    twice as quick at it as torch, the teacher in bf16 where the processor has it."""
-    def compiled(module: nn.Module, precision: str) -> CompiledModel:
+    twice as quick at it as torch, the teacher in bf16 where the processor has it. With pictures for `calibration` the early
+    layers are in INT8."""
+    def compiled(module: nn.Module, precision: str, pictures: Sequence[np.ndarray] = ()) -> CompiledModel:
         network = traced(module.eval(), shape)
+        if pictures:
+            network.reshape([1, *shape[1:]])
+            network = quantise_roughly(network, pictures)
         network.reshape(list(shape))
         return shared_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
-    early, taught = compiled(model.backbone.model.features[:EARLY], "f32"), compiled(Taught(teacher), "bf16")
+    early = compiled(model.backbone.model.features[:EARLY], "f32", calibration)
+    taught = compiled(Taught(teacher), "bf16")
 
     def look(image: torch.Tensor, alpha: torch.Tensor) -> Kept:
         features, (semantic, like) = early(image.numpy())[0], taught(image.numpy()).values()
@@ -133,7 +143,7 @@ def looker(model: MODNet, teacher: MODNet, shape: Sequence[int]) -> Callable[[to
 
 
 def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]], folder: Path, *, total: int,
-         options: str) -> None:
+         options: str, calibration: Sequence[np.ndarray] = ()) -> None:
     """Keep what `looker` makes of `total` pictures in `folder`; `batches` gives those after so many, as `options` say. What
     an earlier call kept stays. Raises `ValueError` if that is of other networks or options."""
     index = folder / "kept.json"
@@ -145,7 +155,7 @@ def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]
     paths, count, arrays = [folder / f"{name}.npy" for name in Kept._fields], known["pictures"], None
     bar, look = progress_bar(total=total, initial=count, unit="picture", desc="keep"), None
     for number, batch in enumerate(batches(count), 1):
-        look = look or looker(model, teacher, batch["image"].shape)
+        look = look or looker(model, teacher, batch["image"].shape, calibration)
         part = look(batch["image"], batch["alpha"])
         if arrays is None:
             arrays = [np.load(path, mmap_mode="r+") if count else
@@ -278,7 +288,8 @@ def train_late(model: MODNet, kept: Sequence[Kept], recipe: Recipe, path: Path, 
 
     def loss_of(step: int, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         late.warming = step < WARMING_STEPS
-        return late_losses(late, batch, scale)
+        with computing_as_int8(nn.ModuleList([late.encoder, late.branch])) if recipe.is_int8(step) else nullcontext():
+            return late_losses(late, batch, scale)
 
     average = fit(late, lambda first: drawn(kept, recipe.batch_size, recipe.seed, first), loss_of, recipe, path, steps=steps,
                   made=made)
@@ -292,8 +303,12 @@ def train_branches(model: MODNet, load: Callable[[int, int], Iterator[dict]], re
     another."""
     model.requires_grad_(False).eval()
     branches = nn.ModuleList([model.hr_branch, model.f_branch]).requires_grad_(True).train()
-    average = fit(branches, lambda first: load(first * recipe.batch_size, steps * recipe.batch_size),
-                  lambda step, batch: branch_losses(model, resize_batch(batch, recipe.size_at(step)), step), recipe, path,
+
+    def loss_of(step: int, batch: dict) -> torch.Tensor:
+        with computing_as_int8(model) if recipe.is_int8(step) else nullcontext():
+            return branch_losses(model, resize_batch(batch, recipe.size_at(step)), step)
+
+    average = fit(branches, lambda first: load(first * recipe.batch_size, steps * recipe.batch_size), loss_of, recipe, path,
                   steps=steps, made=made)
     branches.load_state_dict(average.state_dict())
 
@@ -319,6 +334,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data-dir", nargs="+", metavar="FOLDER[=WEIGHT]", help="data sets, for keep and branches")
     parser.add_argument("--pictures", type=int, default=7000, help="that keep looks at (default: %(default)s)")
     parser.add_argument("--output-dir", type=Path, default=Path("result/kept"), help="of keep (default: %(default)s)")
+    parser.add_argument("--calib-dir", type=Path, metavar="PICTURES", help="keep what early layers in INT8 make, ranges of "
+                        "these pictures")
     parser.add_argument("--kept", type=Path, nargs="+", help="what keep wrote, for late; one named twice is drawn twice as "
                         "often")
     parser.add_argument("--steps", type=int, default=1300, help="of late and branches (default: %(default)s)")
@@ -339,6 +356,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("weight-decay, clip-norm and ema are needed here")
     if args.part == "keep" and len(args.input_size) != 1:
         parser.error("keep takes one input-size: keep other sizes in other folders")
+    if args.part != "keep" and args.calib_dir is not None:
+        parser.error("--calib-dir goes with keep")
     return args
 
 
@@ -349,11 +368,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.part == "keep":
         check_writable(args.output_dir, "--output-dir")
         model, teacher = load_model(args.ckpt_path), load_model(args.teacher)
+        calibration = calibration_pictures(args.calib_dir, ref_size=recipe.sizes[0]) if args.calib_dir else ()
         load = loader_of(args, recipe)
         args.output_dir.mkdir(parents=True, exist_ok=True)
-        how = json.dumps({**dataclasses.asdict(recipe), "teacher": None, "data_dir": args.data_dir}, sort_keys=True)
+        how = {**dataclasses.asdict(recipe), "teacher": None, "data_dir": args.data_dir, "calib_dir": str(args.calib_dir)}
+        text = json.dumps(how, sort_keys=True)
         keep(model, teacher, lambda first: load(first, args.pictures), args.output_dir, total=args.pictures,
-             options=hashlib.sha256(how.encode("utf-8", "surrogateescape")).hexdigest()[:16])
+             options=hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16], calibration=calibration)
         return 0
     check_output(args.output_path, "--output-path")
     keep_inputs(beside(args.output_path), beside(args.ckpt_path))

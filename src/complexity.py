@@ -40,7 +40,8 @@ def _count(model: MODNet, size: tuple[int, int], inference: bool) -> tuple[int, 
 
     model = copy.deepcopy(model).cpu().eval()
     free = dict.fromkeys((nn.BatchNorm2d, nn.InstanceNorm2d, nn.AdaptiveAvgPool2d), _count_nothing)
-    macs, _, parts = profile(model, (torch.zeros(1, 3, *size), inference), custom_ops=free, verbose=False, ret_layer_info=True)
+    macs, _, parts = profile(model, (torch.zeros(1, 3, *size), inference), custom_ops=free, verbose=False,
+                             ret_layer_info=True)
     return int(macs), int(sum(parts[branch][2][head][0] for branch, head in TRAINING_HEADS))
 
 

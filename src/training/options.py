@@ -37,6 +37,8 @@ NUMBERS = (
     ("distill-scale", float, "weight of the errors against the --teacher's three heads"),
     ("feature-scale", float, "weight of the errors against the --teacher's features, through 1x1 convolutions"),
     ("soc-scale", float, "weight of --soc"),
+    ("int8-every", int, "one step in so many, the network computes as its INT8 version will (quantisation-aware training); "
+                        "0: none"),
     ("seed", int, "seed of every random choice"),
 )
 CHOICES = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS))

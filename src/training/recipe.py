@@ -19,7 +19,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 MODES = ("finetune", "scratch-e", "scratch-b")
 OVER_0 = ("epochs", "batch_size", "lr", "backbone_lr", "steps_per_epoch", "accumulate", "clip_norm")
 FROM_0 = ("semantic_scale", "detail_scale", "matte_scale", "weight_decay", "warmup_steps", "distill_scale",
-          "feature_scale", "soc_scale", "seed")
+          "feature_scale", "soc_scale", "int8_every", "seed")
 PROBABILITIES = ("composition_prob", "two_people_prob", "distractor_prob")
 
 
@@ -61,6 +61,7 @@ class Recipe:
     soc_scale: float = 1.0
     mode: str = "finetune"
     precision: str = "fp32"
+    int8_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,6 +121,10 @@ class Recipe:
         low, high = self.sizes
         rng = np.random.default_rng([self.seed, step, STRIDE])
         return low if low == high else STRIDE * int(rng.integers(low // STRIDE, high // STRIDE + 1))
+
+    def is_int8(self, step: int) -> bool:
+        """Whether the network computes as its INT8 version at `step`."""
+        return self.int8_every > 0 and step % self.int8_every == 0
 
     @property
     def staging(self) -> Staging:

@@ -16,6 +16,7 @@ from src.models.modnet import MODNet
 from src.training.consistency import consistency_loss
 from src.training.distillation import Heads, feature_loss, head_loss, teach
 from src.training.distributed import sum_over_processes
+from src.training.fake_int8 import computing_as_int8
 from src.training.losses import modnet_losses
 from src.training.recipe import Recipe
 from src.training.state import TrainState
@@ -61,8 +62,10 @@ def batch_losses(state: TrainState, batch: Batch, recipe: Recipe) -> dict[str, t
     image, others = batch["image"].contiguous(memory_format=torch.channels_last), ~batch["labeled"]
     half = torch.float16 if recipe.precision == "fp16" else torch.bfloat16
     only = recipe.semantic_training
+    rounded = computing_as_int8(state.model) if recipe.is_int8(state.step) else contextlib.nullcontext()
     with torch.autocast(state.device.type, half, enabled=recipe.precision != "fp32"):
-        output = state.run(image)
+        with rounded:
+            output = state.run(image)
         taught = None if state.teacher is None else teach(state.teacher, image, semantic_training=only)
         soc = state.frozen is not None and bool(others.any())
         before = teach(state.frozen, image[others], semantic_training=only).heads[1] if soc else None

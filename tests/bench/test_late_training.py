@@ -64,6 +64,21 @@ def test_what_is_kept_is_what_the_networks_make_of_a_picture(folder: Path) -> No
     assert np.abs(part.alpha / 255 - F.avg_pool2d(alpha, 4)[:, 0].numpy()).max() < 0.003
 
 
+def test_early_layers_in_int8_make_nearly_the_same(folder: Path, tmp_path: Path) -> None:
+    assert status_of(late_training.main, "keep", "--ckpt-path", folder / "p.ckpt", "--teacher", folder / "d.ckpt",
+                     "--data-dir", folder / "set", "--pictures", 10, "--output-dir", tmp_path / "int8", *OPTIONS,
+                     "--calib-dir", folder / "set/train/fg") == 0
+    exact, rounded = late_training.open_kept([folder / "kept", tmp_path / "int8"], load_model(folder / "p.ckpt"))
+    differs = np.abs(exact.features.astype(float) - rounded.features).mean() / np.abs(exact.features.astype(float)).mean()
+    assert 1e-4 < differs < 0.5 and np.array_equal(exact.alpha, rounded.alpha)
+    assert np.array_equal(exact.taught, rounded.taught)
+    given = ["--ckpt-path", folder / "p.ckpt", "--kept", folder / "kept", tmp_path / "int8", "--steps", 1, "--batch-size", 4]
+    for name, often in (("a", 0), ("b", 1)):
+        assert status_of(late_training.main, "late", *given, "--int8-every", often, "--lr", 0.1, "--warmup-steps", 0,
+                         "--output-path", tmp_path / f"{name}.ckpt") == 0
+    assert {"lr_branch"} < changed(tmp_path / "a.ckpt", tmp_path / "b.ckpt")
+
+
 def test_each_part_trains_its_own_layers_and_no_other(folder: Path, tmp_path: Path) -> None:
     late, done = tmp_path / "late.ckpt", tmp_path / "done.ckpt"
     assert status_of(late_training.main, "late", "--ckpt-path", folder / "p.ckpt", "--kept", folder / "kept", "--steps", 3,
@@ -136,7 +151,10 @@ def test_kept_pictures_are_not_made_again_and_of_another_network_refused(folder:
                      "--output-path", tmp_path / "x.ckpt") == 2
     assert "was kept of a network with other early layers" in capsys.readouterr().err
     for given, said in ((["late"], "late needs --kept"), (["branches"], "branches needs --data-dir"),
-                        (["late", "--kept", "none"], "no JSON at none")):
+                        (["late", "--kept", "none"], "no JSON at none"),
+                        (["late", "--kept", "none", "--calib-dir", "none"], "--calib-dir goes with keep"),
+                        (["keep", "--teacher", folder / "d.ckpt", "--data-dir", folder / "set", "--calib-dir", "none"],
+                         "no folder at none")):
         assert status_of(late_training.main, *given, "--ckpt-path", folder / "p.ckpt", "--output-path",
                          tmp_path / "x.ckpt") == 2
         assert said in capsys.readouterr().err

@@ -21,7 +21,8 @@ def test_every_option_reaches_the_recipe():
                  composition_prob=0.1, two_people_prob=0.2, distractor_prob=0.3, stretch=1.3,
                  semantic_only_dir="s", teacher="t",
                  distill_scale=4.0, feature_scale=5.0,
-                 unlabeled_dir="u", soc_scale=6.0, mode="scratch-e", precision="bf16", seed=8)
+                 unlabeled_dir="u", soc_scale=6.0, mode="scratch-e", precision="bf16", int8_every=3,
+                 seed=8)
     argv = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     recipe = make_recipe(parse_train_args("", [*START, *argv, "--scale", "1.1", "1.2", "--soc",
                                                 "--person-scale", "0.3", "0.9", "--aspect", "0.8", "1.2"]))
