@@ -301,12 +301,10 @@ def train_files(specs: Sequence[Spec], pack: Path, output_dir: Path, *, settings
 
 def draw(rows: Sequence[Mapping], path: Path) -> None:
     """Draw a log: losses of the matte, and the mean over the sets of the errors on `val`, over the images seen."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    figure = Figure(figsize=(9, 3.6), layout="tight")
+    left, right = figure.subplots(1, 2)
     losses, errors = ([row for row in rows if row.get(kind)] for kind in ("losses", "val"))
     for name in dict.fromkeys(name for row in (*losses, *errors) for name in row.get("losses", row.get("val"))):
         seen = [(row["images"], row["losses"][name]["matte"]) for row in losses if row["losses"].get(name)]
@@ -318,9 +316,7 @@ def draw(rows: Sequence[Mapping], path: Path) -> None:
     for axis in (left, right):
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.tight_layout()
     figure.savefig(path, dpi=110, format="png")
-    plt.close(figure)
 
 
 def line_of(row: Mapping) -> str:
