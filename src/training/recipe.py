@@ -123,7 +123,7 @@ class Recipe:
         return low if low == high else STRIDE * int(rng.integers(low // STRIDE, high // STRIDE + 1))
 
     def is_int8(self, step: int) -> bool:
-        """Whether the network computes as its INT8 version at `step`."""
+        """Return whether the network computes as its INT8 version at `step`."""
         return self.int8_every > 0 and step % self.int8_every == 0
 
     @property
