@@ -6,8 +6,9 @@
 
 `keep` writes what the encoder's first ten blocks make of augmented pictures, their mattes, and what the teacher's
 low-resolution branch says of them. `late` trains the rest of the encoder and the low-resolution branch on that: coarse
-semantics, the matte at a quarter of the size by a head that is thrown away, and the teacher's features. `branches` trains
-the other two branches after it, all else fixed, on whole pictures. With `--int8-every 3` a third of the steps computes as
+semantics, the matte at a quarter of the size by a head that is thrown away, and the teacher's features. A network that is
+its own teacher learns by mattes alone, its features held to what they were. `branches` trains the other two branches after
+it, all else fixed, on whole pictures. With `--int8-every 3` a third of the steps computes as
 INT8 will, and `keep --calib-dir` keeps what early layers in INT8 make. An interrupted command goes on where it was. Folders
 of `keep` at other sizes go together: each step is of one size, drawn as often as it has pictures.
 """
@@ -89,6 +90,14 @@ class Late(nn.Module):
         self.quarter = nn.Sequential(nn.Conv2d(model.config.lr8x, 32, 3, padding=1), nn.ReLU(),
                                      nn.Conv2d(32, 4, 3, padding=1), nn.PixelShuffle(2))
         self.adapter = nn.Conv2d(model.config.lr8x, teacher_width, 1)
+
+    def hold(self, scale: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Let the features of the network's own be compared as they are; `scale` is their mean and deviation by channel."""
+        mean, deviation = (value.flatten() for value in scale)
+        with torch.no_grad():
+            self.adapter.weight.copy_(torch.diag(1 / deviation)[:, :, None, None])
+            self.adapter.bias.copy_(-mean / deviation)
+        self.adapter.requires_grad_(False)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return coarse semantics, the matte at a quarter of the size, and features like the teacher's."""
@@ -175,6 +184,11 @@ def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]
     bar.close()
 
 
+def is_own_teacher(folder: Path, model: MODNet) -> bool:
+    """Return whether what was kept in a folder was taught by `model` itself."""
+    return read_json(folder / "kept.json", KEPT)["teacher"] == mark_of(model)
+
+
 def open_kept(folders: Sequence[Path], model: MODNet) -> list[Kept]:
     """Open kept features. Raises `FileNotFoundError` or `ValueError` for what is none, or of other early layers, and for
     folders of several teachers."""
@@ -212,13 +226,14 @@ def drawn(kept: Sequence[Kept], size: int, seed: int, first: int) -> Iterator[tu
                taught.permute(0, 3, 1, 2), semantic[:, None])
 
 
-def late_losses(late: Late, batch: tuple[torch.Tensor, ...], scale: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def late_losses(late: Late, batch: tuple[torch.Tensor, ...], scale: tuple[torch.Tensor, torch.Tensor],
+                taught_weight: float = TAUGHT_SEMANTIC) -> torch.Tensor:
     """Compute the four losses (4,) of a batch; `scale` is mean and deviation of the teacher's features by channel."""
     features, alpha, taught, taught_semantic = batch
     with torch.autocast("cpu", torch.bfloat16):
         semantic, quarter, like = late(features)
     target = semantic_target(F.interpolate(alpha, scale_factor=4.0, mode="nearest"))
-    return torch.stack((SEMANTIC * F.mse_loss(semantic, target), TAUGHT_SEMANTIC * F.mse_loss(semantic, taught_semantic),
+    return torch.stack((SEMANTIC * F.mse_loss(semantic, target), taught_weight * F.mse_loss(semantic, taught_semantic),
                         QUARTER * F.l1_loss(quarter, alpha), FEATURES * F.mse_loss(like, (taught - scale[0]) / scale[1])))
 
 
@@ -279,17 +294,20 @@ def fit(module: nn.Module, batches: Callable[[int], Iterator], loss_of: Callable
     return ema.model
 
 
-def train_late(model: MODNet, kept: Sequence[Kept], recipe: Recipe, path: Path, *, steps: int, made: str) -> None:
-    """Train the late layers of `model` in place."""
+def train_late(model: MODNet, kept: Sequence[Kept], recipe: Recipe, path: Path, *, steps: int, made: str,
+               own: bool = False) -> None:
+    """Train the late layers of `model` in place; `own` says that it was its own teacher."""
     some = np.concatenate([part.taught[:150].reshape(-1, part.taught.shape[3]) for part in kept]).astype(np.float32)
     scale = tuple(torch.from_numpy(value).view(1, -1, 1, 1) for value in (some.mean(0), some.std(0).clip(0.05)))
     torch.manual_seed(recipe.seed)
     late = Late(model, some.shape[1]).to(memory_format=torch.channels_last).train()
+    if own:
+        late.hold(scale)
 
     def loss_of(step: int, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         late.warming = step < WARMING_STEPS
         with computing_as_int8(nn.ModuleList([late.encoder, late.branch])) if recipe.is_int8(step) else nullcontext():
-            return late_losses(late, batch, scale)
+            return late_losses(late, batch, scale, 0.0 if own else TAUGHT_SEMANTIC)
 
     average = fit(late, lambda first: drawn(kept, recipe.batch_size, recipe.seed, first), loss_of, recipe, path, steps=steps,
                   made=made)
@@ -386,7 +404,8 @@ def main(argv: list[str] | None = None) -> int:
     info = find_prune_info(args.ckpt_path, None) or to_prune_info(model.config)
     state, run = args.output_path.with_name(f"{args.output_path.stem}_resume.pt"), json.dumps(made, sort_keys=True)
     if args.part == "late":
-        train_late(model, open_kept(args.kept, model), recipe, state, steps=args.steps, made=run)
+        train_late(model, open_kept(args.kept, model), recipe, state, steps=args.steps, made=run,
+                   own=is_own_teacher(args.kept[0], model))
     else:
         train_branches(model, loader_of(args, recipe), recipe, state, steps=args.steps, made=run)
     rest = {key: value for key, value in info.items() if key not in HISTORY}

@@ -90,6 +90,31 @@ def test_each_part_trains_its_own_layers_and_no_other(folder: Path, tmp_path: Pa
     assert not list(tmp_path.glob("*_resume.pt"))
 
 
+def test_a_network_that_is_its_own_teacher_keeps_its_features_and_learns_by_mattes_alone(
+        folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_training, "SHOW_EVERY", 1)
+    own, other = [tmp_path / name for name in ("own", "other")]
+    for teacher, kept in (("p", own), ("d", other)):
+        assert status_of(late_training.main, "keep", "--ckpt-path", folder / "p.ckpt", "--teacher",
+                         folder / f"{teacher}.ckpt", "--data-dir", folder / "set", "--pictures", 8, "--output-dir", kept,
+                         *OPTIONS) == 0
+    model, first = load_model(folder / "p.ckpt"), []
+    assert late_training.is_own_teacher(own, model) and not late_training.is_own_teacher(other, model)
+    for kept in (own, other):
+        assert status_of(late_training.main, "late", "--ckpt-path", folder / "p.ckpt", "--kept", kept, "--steps", 2, "--lr",
+                         1e-5, "--output-path", tmp_path / f"{kept.name}.ckpt") == 0
+        first.append([float(value) for value in capsys.readouterr().out.splitlines()[0].split()[3:]])
+    (semantic, taught, *_), (_, taught_by_other, *_) = first
+    assert taught == 0 < taught_by_other and semantic > 0
+    (kept,), late = late_training.open_kept([own], model), late_training.Late(model, 8).eval()
+    scale = tuple(torch.tensor(values).view(1, -1, 1, 1) for values in (np.arange(8.0) / 8, np.linspace(0.5, 2, 8)))
+    late.hold(tuple(value.float() for value in scale))
+    like = late(torch.from_numpy(kept.features.astype(np.float32)).permute(0, 3, 1, 2))[2]
+    expected = (torch.from_numpy(kept.taught.astype(np.float32)).permute(0, 3, 1, 2) - scale[0]) / scale[1]
+    assert (like - expected).abs().mean() < 0.05 < (like - expected.roll(1, 1)).abs().mean()  # half precision and bf16
+    assert not any(value.requires_grad for value in late.adapter.parameters())
+
+
 def test_kept_sizes_go_together_one_a_step_with_as_many_pixels_a_side(folder: Path, tmp_path: Path) -> None:
     assert status_of(late_training.main, "keep", "--ckpt-path", folder / "p.ckpt", "--teacher", folder / "d.ckpt",
                      "--data-dir", folder / "set", "--pictures", 5, "--output-dir", folder / "large", *OPTIONS,
