@@ -107,8 +107,8 @@ def test_a_network_that_is_its_own_teacher_keeps_its_features_and_learns_by_matt
     (semantic, taught, *_), (_, taught_by_other, *_) = first
     assert taught == 0 < taught_by_other and semantic > 0
     (kept,), late = late_training.open_kept([own], model), late_training.Late(model, 8).eval()
-    scale = tuple(torch.tensor(values).view(1, -1, 1, 1) for values in (np.arange(8.0) / 8, np.linspace(0.5, 2, 8)))
-    late.hold(tuple(value.float() for value in scale))
+    scale = tuple(values.view(1, -1, 1, 1) for values in (torch.arange(8) / 8, torch.linspace(0.5, 2, 8)))
+    late.hold(scale)
     like = late(torch.from_numpy(kept.features.astype(np.float32)).permute(0, 3, 1, 2))[2]
     expected = (torch.from_numpy(kept.taught.astype(np.float32)).permute(0, 3, 1, 2) - scale[0]) / scale[1]
     assert (like - expected).abs().mean() < 0.05 < (like - expected.roll(1, 1)).abs().mean()  # half precision and bf16
