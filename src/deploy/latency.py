@@ -49,8 +49,8 @@ def prepare(path: Path, *, device: str = "CPU", size: tuple[int, int], threads: 
 
 
 def quartiles(values: list[float]) -> dict[str, float]:
-    """Compute `{"q1", "median", "q3"}`."""
-    return dict(zip(("q1", "median", "q3"), statistics.quantiles(values, n=4), strict=True))
+    """Compute `{"q1", "median", "q3"}` of one value or more, between the smallest and the largest of them."""
+    return dict(zip(("q1", "median", "q3"), np.percentile(values, (25, 50, 75)).tolist(), strict=True))
 
 
 def measure_latency(models: Mapping[str, Path], *, device: str = "CPU", size: tuple[int, int] = (512, 512),

@@ -47,6 +47,12 @@ def test_networks_of_floats_and_of_bytes_take_turns(tiny_xml, embedded, monkeypa
     assert next(clock) == 2 * 4 * 2 + 2
 
 
+@pytest.mark.parametrize(("values", "expected"), [([3.0], (3, 3, 3)), ([0.1, 9.3], (2.4, 4.7, 7.0)),
+                                                  ([5.0, 1.0, 3.0, 2.0, 4.0], (2, 3, 4))])
+def test_quartiles_lie_between_the_smallest_and_the_largest(values: list[float], expected: tuple) -> None:
+    assert tuple(module.quartiles(values).values()) == pytest.approx(expected)
+
+
 def test_each_network_sees_a_picture_of_its_own_size(tiny_xml, monkeypatch) -> None:
     seen, prepare = {}, module.prepare
 
