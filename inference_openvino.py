@@ -65,6 +65,8 @@ from src.runtime.video import matte_video, plan_videos, report_video, videos_lef
 from src.script import run_script
 from src.urls import is_url, url_of
 
+EXAMPLE = ["data/img.jpg"]
+
 
 def cut_out(matting: Matting, look: PictureLook, *, window: bool = False) -> Callable[[Job], str]:
     """Return what is done with a picture: its results are written, and a line says so."""
@@ -101,7 +103,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(__doc__)
     add_network_options(parser)
-    parser.add_argument("--image-path", nargs="+", default=["data/img.jpg"], metavar="PATH",
+    parser.add_argument("--image-path", nargs="+", default=EXAMPLE, metavar="PATH",
                         help="pictures, videos, folders, quoted patterns ('a/*.jpg') of both, or - for one picture "
                         "from stdin (default: data/img.jpg)")
     parser.add_argument("--mode", choices=("image", "video", "webcam"),
@@ -172,7 +174,8 @@ def main(argv: list[str] | None = None) -> int:
                                   skip_existing=args.skip_existing, at_once=usable_cores())
         return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None,
                             kept=kept)
-    camera, still, moving = webcam_of(args.mode, args.image_path, args.camera), [], []
+    named = [] if args.image_path == EXAMPLE else args.image_path
+    camera, still, moving = webcam_of(args.mode, named, args.camera, args.list), [], []
     if camera is None:
         also = frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)
         inputs = find_inputs([Path(path) for path in args.image_path], also=also) if args.list is None \

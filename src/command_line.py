@@ -18,11 +18,13 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description: str | None) -> None:
         super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self._lists: set[str] = set()
 
     def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
                    namespace: argparse.Namespace | None = None) -> argparse.Namespace:
-        """Parse as argparse does; whole numbers of more than 31 bits end the script with status 2. Whether a float is finite
-        is checked where its range is."""
+        """Parse as argparse does; whole numbers of more than 31 bits end the script with status 2, and flags that come twice
+        where the second would drop a list of the first. Whether a float is finite is checked where its range is."""
+        self._lists.clear()
         found = super().parse_args(args, namespace)
         for action in self._actions:
             value = getattr(found, action.dest, None)
@@ -40,6 +42,10 @@ class Parser(argparse.ArgumentParser):
         # Of --threads=-- argparse makes an empty list.
         if action.option_strings and "--" in arg_strings:
             raise argparse.ArgumentError(action, "is given --, which is no value")
+        if action.option_strings and action.nargs in ("+", "*"):
+            if action.dest in self._lists:
+                raise argparse.ArgumentError(action, "comes twice: give all of its values after one")
+            self._lists.add(action.dest)
         return super()._get_values(action, arg_strings)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> object:

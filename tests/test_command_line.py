@@ -17,6 +17,7 @@ from src.training.options import make_recipe, parse_train_args
     (["--rate", "x" * 5000], "invalid float value"), (["--n", "1_0"], "--n: invalid int value: '1_0'"),
     (["--list", "1", "\u0665"], "--list: invalid int value"), (["--rate", "1_0.5"], "--rate: invalid float value"),
     (["--path", ""], "--path: is given an empty text"), (["--word", ""], "--word: is given an empty text"),
+    (["--list", "1", "--n", "2", "--list", "3"], "--list: comes twice: give all of its values after one"),
     (["--n=--"], "--n: is given --"), (["--word", "a", "--path"], "--path: expected one argument")])
 def test_each_is_named_by_its_flag_in_a_line_that_is_not_long(args: list[str], said: str, capsys) -> None:
     parser = Parser(__doc__)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +170,16 @@ def test_a_network_fixed_to_a_size_gives_the_same_alpha_and_fits_other_pictures_
     assert Matting(tiny_xml["static"]).fix_size(50, 50) is None
 
 
+def test_a_size_that_is_past_is_not_kept(tiny_xml: dict[str, Path]) -> None:
+    matting, queues = Matting(tiny_xml["free"], hint="throughput"), []
+    for size in ((64, 96), (96, 64), (64, 96)):
+        matting.fix_size(*size)
+        assert matting.finish(matting.start(np.zeros((*size, 3), np.uint8))).ndim == 2
+        queues.append(weakref.ref(matting._queue))
+    gc.collect()
+    assert [queue() is None for queue in queues] == [True, True, False]
+
+
 def test_the_python_door_refuses_other_arrays(tiny_xml: dict[str, Path]) -> None:
     matting = Matting(tiny_xml["free"])
     for image in (np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 4), np.uint8)):
@@ -209,8 +221,8 @@ def test_the_mode_follows_from_the_name_unless_said() -> None:
         ("a.jpg", None), ("a.MP4", None), ("a.mp4", "image"), ("a", "video"), ("a.jpg", "video"))] == [
         False, True, False, True, False]
     assert [webcam_of(*given) for given in (
-        ("video", ["0"], None), (None, ["a.jpg"], 1), ("webcam", ["a.jpg"], None), (None, ["3"], None),
-        ("webcam", ["2"], None))] == [0, 1, 0, None, 2]
+        ("video", ["0"], None), (None, [], 1), ("webcam", [], None), (None, ["3"], None), ("webcam", ["2"], None),
+        (None, ["2"], 2))] == [0, 1, 0, None, 2, 2]
     assert video_kinds(None, "none") == ("alpha", "composite")
     assert video_kinds(["cutout", "alpha"], "none") == ("alpha",)
 
@@ -221,6 +233,19 @@ def test_no_camera_and_no_place_to_write_get_one_line(
         "error: webcam 97 is not there, or gives no picture")
     (tmp_path / "file").touch()
     assert "output-dir" in error_of(capsys, "--model-path", tiny_xml["static"], "--output-dir", tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--camera", "-1"], "error: --camera is -1, allowed are whole numbers from 0"),
+    (["--camera", "0", "--image-path", "a.jpg"],
+     "error: --image-path a.jpg does not go with --camera 0: leave one of them out"),
+    (["--camera", "0", "--image-path", "1"], "error: --image-path 1 does not go with --camera 0: leave one of them out"),
+    (["--mode", "webcam", "--image-path", "talk.mp4"],
+     "error: --image-path talk.mp4 does not go with --mode webcam: leave one of them out"),
+    (["--camera", "0", "--list", "a.txt"], "error: --list a.txt does not go with the webcam: leave one of them out")])
+def test_nothing_that_was_named_is_dropped_for_something_else(options: list[str], said: str,
+                                                              capsys: pytest.CaptureFixture) -> None:
+    assert error_of(capsys, *options) == said
 
 
 def test_a_pattern_and_a_sheet_on_a_picture(tmp_path: Path, tiny_xml: dict[str, Path], picture: Path) -> None:

@@ -1,8 +1,9 @@
 """Put something behind the person: a colour, a picture, a video, or the blurred original. No torch here."""
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import cv2
@@ -73,31 +74,37 @@ class _Still:
         return fitted
 
 
-def _endless(path: Path) -> Iterator[Frame]:
+def _endless(path: Path) -> Generator[Frame, None, None]:
     """Return the frames of a video, over and over, their times ever rising."""
     start = 0.0
     while True:
-        reader = VideoReader(path, sound=False)
-        for item in reader:
-            yield item._replace(time=start + item.time)
-        for problem in reader.problems:
-            note(f"{printable(path)}: the background is read in part: {problem}")
-        start += item.time + float(1 / reader.info.rate)
-        reader.close()
+        with contextlib.closing(VideoReader(path, sound=False)) as reader:
+            for item in reader:
+                yield item._replace(time=start + item.time)
+            for problem in reader.problems:
+                note(f"{printable(path)}: the background is read in part: {problem}")
+            start += item.time + float(1 / reader.info.rate)
 
 
 class _Moving:
     def __init__(self, path: Path) -> None:
-        self._frames = _endless(path)
+        self._path = path
+        self._begin()
+        self._one_at_a_time = threading.Lock()
+
+    def _begin(self) -> None:
+        self._frames = _endless(self._path)
         self._now, self._next = next(self._frames), next(self._frames)
         self._fitted: np.ndarray | None = None
-        self._one_at_a_time = threading.Lock()
 
     def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float) -> np.ndarray:
         with self._one_at_a_time:
             return self._at(time, image)
 
     def _at(self, time: float, image: np.ndarray) -> np.ndarray:
+        if time < self._now.time:  # of the next video, before which it begins again
+            self._frames.close()
+            self._begin()
         while self._next.time <= time:
             self._now, self._next, self._fitted = self._next, next(self._frames), None
         if self._fitted is None or self._fitted.shape != image.shape:

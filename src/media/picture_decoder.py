@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from src.console import no_file, note, printable
 from src.media.colour_codes import HEAD, code_points
 from src.media.colour_profile import GREY
+from src.media.deep_samples import check_first_page, put_right
 from src.media.libtiff import heard, listen
 from src.media.picture_formats import HEIF_NEEDS, HEIF_SUFFIXES, formats_for, reads_heif
 
@@ -75,7 +76,8 @@ def _open(path: Path, data: bytes | None) -> Decoded:
     with path.open("rb") if data is None else io.BytesIO(data) as stream:
         codes = code_points(stream.read(HEAD))
         stream.seek(0)
-        return _loaded(path, Image.open(stream, formats=formats_for(path)), codes)
+        decoded = _loaded(path, Image.open(stream, formats=formats_for(path)), codes)
+        return decoded._replace(picture=put_right(decoded.picture, decoded.raw, stream))
 
 
 def _loaded(path: Path, picture: Image.Image, codes: tuple[int, int] | None) -> Decoded:
@@ -87,6 +89,7 @@ def _loaded(path: Path, picture: Image.Image, codes: tuple[int, int] | None) -> 
         if file.format not in ONE_PICTURE:
             with contextlib.suppress(Exception):  # a damaged second page does not matter
                 several = getattr(file, "is_animated", False)
+        check_first_page(file, several=several)
         raw = str(file.tile[0].args[0] if isinstance(file.tile[0].args, tuple) else file.tile[0].args) if file.tile else ""
         file.load()
         if several:

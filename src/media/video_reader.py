@@ -14,6 +14,7 @@ import numpy as np
 from src.console import no_file
 from src.media.frame_decoder import FrameDecoder, alpha_decoder
 from src.media.pyav import BT601, BT709, MATRICES, import_av, open_file, reported
+from src.media.video_clock import Clock
 from src.media.video_item import Frame, Sound, VideoInfo
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class VideoReader:
             raise ValueError(f"{path} is not a video that can be read: it has no pictures"
                              f"{'' if self._stream is None else ' but that of its cover'}")
         self._stream.thread_type = "AUTO"
+        self._clock = Clock(self._container, self._stream.start_time)
         self._sounds = tuple(self._container.streams.audio) if sound else ()
         if sound and (kinds := left_out(self._container, self._stream)):
             self.remarks.append(f"{self.path}: {' and '.join(kinds)} are left out")
@@ -139,7 +141,9 @@ class VideoReader:
     def _packets(self) -> Iterator[Packet]:
         av = import_av()
         try:
-            yield from self._container.demux(self._stream, *self._sounds)
+            for packet in self._container.demux(self._stream, *self._sounds):
+                self._clock.set(packet)
+                yield packet
         except av.FFmpegError as error:
             self.problems.append(f"reading stopped ({error.strerror})")
 
@@ -148,7 +152,8 @@ class VideoReader:
         for packet in self._packets():
             if packet.stream is not self._stream:
                 if packet.dts is not None:
-                    end = ((packet.pts or packet.dts) + (packet.duration or 0)) * packet.time_base
+                    shown = packet.dts if packet.pts is None else packet.pts
+                    end = (shown + (packet.duration or 0)) * packet.time_base
                     self._sound_end = max(self._sound_end, end)
                     yield Sound(packet, packet.stream)
                 continue
@@ -191,10 +196,11 @@ class VideoReader:
             self.problems.append(f"{self._bad} packets could not be decoded")
         # In Matroska, lengths count from the beginning of the file, not of its pictures.
         start = 0 if "matroska" in self._container.format.name else self._stream.start_time or 0
-        found, (length, alone) = (self._end - start) * self._stream.time_base, self._length()
-        if not alone and self._sounds:
-            found = max(found, self._sound_end - start * self._stream.time_base)
-        late = length and length - found > max(MISSING_SECONDS, MISSING_FRAMES / self.info.rate)
+        begin = start * self._stream.time_base + self._clock.offset
+        found, (length, alone) = self._end * self._stream.time_base, self._length()
+        found = (found if alone or not self._sounds else max(found, self._sound_end)) - begin
+        # Where recordings were joined, no length in the file is that of all of them.
+        late = length and not self._clock.jumped and length - found > max(MISSING_SECONDS, MISSING_FRAMES / self.info.rate)
         if late and (not self._stream.frames or self._frames < self._stream.frames):
             self.problems.append(f"it ends after {float(found):.2f} of {float(length):.2f} s")
 

@@ -13,8 +13,14 @@ from src.media.sound_track import SoundTrack
 from src.media.video_item import Sound, VideoInfo
 
 if TYPE_CHECKING:
-    from av import AudioStream
+    from av import AudioStream, VideoFrame
 
+# FFmpeg's AV_CODEC_FLAG_FRAME_DURATION: without it an encoder leaves out how long a frame is shown, so that the last one of
+# a slow GIF would be as short as the mean.
+FRAME_DURATION = 1 << 8
+# Of the mean: a last frame that is shown longer than this is the last in the file too. Of one that another follows there, as
+# a B-frame does, MP4 forgets how long it is shown.
+LONG = 1.25
 # Metadata that belongs to a file as it is encoded.
 OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 
@@ -60,6 +66,7 @@ class VideoWriter:
         self._path, self._encoding, self._info, self._scaler = shown or path, encoding, info, scaler()
         self._sounds: dict[AudioStream, SoundTrack] = {}
         self._left_out: list[str] = []
+        self._held: list[VideoFrame] = []
         halved = "420" in encoding.pixel_format
         self._height, self._width = (side - side % 2 if halved else side for side in (height, width))
         if not (self._height and self._width):
@@ -83,6 +90,7 @@ class VideoWriter:
         stream.time_base = context.time_base = info.time_base
         context.colorspace, context.color_range = info.matrix, LIMITED
         context.color_primaries, context.color_trc = info.primaries, info.transfer
+        context.flags |= FRAME_DURATION
         if info.pixel_shape:
             context.sample_aspect_ratio = info.pixel_shape
         self._container.metadata.update({key: value for key, value in (info.metadata or {}).items()
@@ -105,8 +113,14 @@ class VideoWriter:
         frame.color_primaries, frame.color_trc = self._info.primaries, self._info.transfer
         frame.colorspace, frame.color_range = self._info.matrix, LIMITED
         frame.pts, frame.time_base, frame.duration = pts, self._stream.codec_context.time_base, duration
+        self._held.append(frame)
+        self._encode(2)
+
+    def _encode(self, most: int) -> None:
+        """Encode the frames that are held, but for the last `most`."""
         with reported(self._path, "cannot be written"):
-            self._container.mux(self._stream.encode(frame))
+            while len(self._held) > most:
+                self._container.mux(self._stream.encode(self._held.pop(0)))
 
     def write_sound(self, sound: Sound) -> None:
         """Append a packet of the input's sound, unless its track is not in this file."""
@@ -117,6 +131,11 @@ class VideoWriter:
 
     def close(self) -> None:
         """Write what the encoders still hold, and the end of the file."""
+        last = self._held[-1] if self._held else None
+        if last and last.duration * last.time_base * self._info.rate > LONG:
+            for frame in self._held:
+                frame.pict_type = import_av().video.frame.PictureType.P
+        self._encode(0)
         with reported(self._path, "cannot be written"):
             self._container.mux(self._stream.encode(None))
             for track in self._sounds.values():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from src.console import shown
 from src.media.picture_formats import image_suffixes, is_animated, list_images, pictures_among
 from src.media.video_reader import VIDEO_SUFFIXES
 from src.urls import is_url, url_of
@@ -76,13 +77,22 @@ def result_folders(files: Sequence[Path], output_dir: Path) -> list[Path]:
     return [own[parent] if file.stem in repeated else output_dir for file, parent in zip(files, parents, strict=True)]
 
 
-def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None) -> int | None:
-    """Return the number of the webcam if one is meant, else `None`."""
-    number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else 0
-    if camera is not None or mode == "webcam" or mode == "video" and len(paths) == 1 and paths[0].isdecimal() \
-            and not Path(paths[0]).exists():
-        return number if camera is None else camera
-    return None
+def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None, listing: Path | None = None) -> int | None:
+    """Return the number of the webcam if one is meant, else `None`; `paths` and `listing` are those that were given, if any.
+
+    Raises `ValueError` if they would be dropped for a webcam, or for a number under 0.
+    """
+    if camera is not None and camera < 0:
+        raise ValueError(f"--camera is {camera}, allowed are whole numbers from 0")
+    number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else None
+    if camera is None and mode != "webcam" and (mode != "video" or number is None or Path(paths[0]).exists()):
+        return None
+    if paths and (number is None or camera not in (None, number)):
+        raise ValueError(f"--image-path {shown(paths[0])} does not go with "
+                         f"{'--mode webcam' if camera is None else f'--camera {camera}'}: leave one of them out")
+    if listing is not None:
+        raise ValueError(f"--list {listing} does not go with the webcam: leave one of them out")
+    return number or 0 if camera is None else camera
 
 
 def is_video(path: Path, mode: str | None) -> bool:

@@ -1,6 +1,7 @@
 """Make mattes by an OpenVINO network, one at a time or many under way. No torch here."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -85,9 +86,8 @@ class Matting:
     by `threads` of its own (`None`: one), with the result that it would have alone. `cache_dir` keeps the compiled network
     there. `ref_size` is what the short side of a picture becomes in a network of free size (by default what the IR says).
 
-    One `Matting` serves any number of threads, as a web server's: each call of `alpha` gets what it would alone. With
-    `latency` one inference runs at a time and the others wait, with `throughput` as many as the device works on at once;
-    memory does not grow with the threads, but for each one's own picture.
+    One `Matting` serves any number of threads: each call of `alpha` gets what it would alone. With `latency` one inference
+    runs at a time, with `throughput` as many as the device works on at once; memory grows by each thread's picture alone.
 
     Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network and for a device that is not there.
     """
@@ -112,8 +112,7 @@ class Matting:
             config["CPU_RUNTIME_CACHE_CAPACITY"] = SHAPES_KEPT
             if at_once or threads:
                 config |= some_cores(threads or 1, at_once or 1) | ({"NUM_STREAMS": at_once} if at_once else {})
-        if cache_dir:
-            config["CACHE_DIR"] = os.fsencode(cache_dir)  # as text it takes no name that is not UTF-8
+        config |= {"CACHE_DIR": os.fsencode(cache_dir)} if cache_dir else {}  # as text only a name that is UTF-8
         self._compile = functools.partial(core.compile_model, device_name=device, config=config)
         self._queue, self._starting, self._adding, self._times = None, threading.Lock(), threading.Lock(), threading.local()
         try:
@@ -146,15 +145,17 @@ class Matting:
         """
         if self.compiled.takes.size and self.compiled.own_size in (None, (height, width)):
             return
-        takes = self.compiled.takes._replace(size=None)
-        free = self.compiled._replace(takes=takes)
+        free = self.compiled._replace(takes=self.compiled.takes._replace(size=None))
         batch, network = free.prepare(np.zeros((height, width, 3), np.uint8))[0], self._read()
         try:
             network.reshape(list(batch.shape))
-            self.compiled = self._made(network, takes._replace(size=free.sides(batch)), (height, width))
+            self.compiled = self._made(network, free.takes._replace(size=free.sides(batch)), (height, width))
         except RuntimeError as error:
             raise self._failed(error, (height, width)) from None
-        self._queue = None
+        if self._queue is not None:
+            with contextlib.suppress(RuntimeError):  # of an inference whose result nobody wants any more
+                self._queue_end()  # which holds the network of the size before
+            self._queue = None
 
     def alpha(self, image: np.ndarray) -> np.ndarray:
         """Predict the alpha (H, W) float32 in [0, 1] of a picture (H, W, 3) uint8 RGB. Raises `ValueError` for another
@@ -194,7 +195,7 @@ class Matting:
         queue = import_openvino().AsyncInferQueue(network, network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1)
         queue.set_callback(_done)
         # Python must not end while the last callback does.
-        weakref.finalize(self, queue.wait_all)
+        self._queue_end = weakref.finalize(self, queue.wait_all)
         return queue
 
     def _add(self, name: str, milliseconds: float) -> None:

@@ -56,6 +56,13 @@ def test_a_video_goes_by_time_and_begins_again(tmp_path: Path) -> None:
     assert backdrop(GREY, NOBODY, 1.1).shape == GREY.shape
 
 
+def test_a_video_behind_begins_anew_before_the_next_video(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "b.mp4", [np.full((64, 96, 3), 40 * i, np.uint8) for i in range(5)], rate=10)
+    backdrop = parse_backdrop(str(path))
+    found = [float(backdrop(GREY, NOBODY, time).mean()) for time in (0.0, 0.1, 0.2, 0.0, 0.1, 0.9, 0.1)]
+    np.testing.assert_allclose(found, [0, 40, 80, 0, 40, 160, 40], atol=3)
+
+
 def test_a_video_behind_that_is_read_in_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 64, 96, 3), dtype=np.uint8)
     path = write_video(tmp_path / "half.mkv", list(noise))

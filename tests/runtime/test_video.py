@@ -87,6 +87,18 @@ def test_a_composite_keeps_frames_times_colours_and_sound(tmp_path: Path, clip: 
     assert set(done.stage_ms) == {"decode", "preprocess", "infer", "compose", "encode"} and min(done.stage_ms.values()) > 0
 
 
+@pytest.mark.parametrize(("save", "alpha_video"), [("composite", "none"), ("cutout", "prores"), ("cutout", "vp9")])
+def test_the_last_frame_is_shown_as_long_as_before(tmp_path: Path, whole: Matting, save: str, alpha_video: str) -> None:
+    from PIL import Image
+
+    first, *others = (Image.fromarray(scene(i)) for i in range(3))
+    first.save(tmp_path / "slow.gif", save_all=True, append_images=others, duration=[100, 100, 2000])
+    done = matte_video(VideoReader(tmp_path / "slow.gif"), whole, Look([save], parse_backdrop("0,0,0"), "none", alpha_video),
+                       output_dir=tmp_path / "out")
+    with av.open(str(done.paths[0])) as container:
+        assert container.duration == pytest.approx(2_200_000, abs=20_000)
+
+
 @pytest.mark.parametrize(("alpha_video", "suffix"), [("prores", ".mov"), ("vp9", ".webm")])
 def test_a_cutout_has_its_alpha_in_the_video(tmp_path: Path, clip: Path, alpha_video: str, suffix: str) -> None:
     matting = constant(tmp_path, 0.5)
