@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = parse_args(argv)
     limit_pixels(args.max_pixels)
-    if args.ray is None or not is_url(args.output_dir):
+    if args.output is None and (args.ray is None or not is_url(args.output_dir)):
         check_writable(args.output_dir, "--output-dir")
     network, backdrop, hint = network_settings(args), parse_backdrop(args.background), args.hint or "latency"
     if args.show:

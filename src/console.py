@@ -66,8 +66,11 @@ def _safe_repr(value: object) -> str:
 
 
 def say(line: str) -> None:
-    """Print a line on stdout, above a progress bar if there is one."""
-    tqdm.write(as_line(line))
+    """Print a line on stdout, above a progress bar if there is one. Raises `OSError` naming stdout if nobody takes it."""
+    try:
+        tqdm.write(as_line(line))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def complain(line: str) -> None:

@@ -135,6 +135,8 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.lstat()  # a name that is too long is refused before the work, not after it
     handle, name = _temporary_file(path)
     UNFINISHED.add(name)
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from src.console import complain, note, print_anything, printable, progress_bar, say
 from src.script import one_line
@@ -71,6 +73,15 @@ def test_closed_streams_lead_nowhere_and_not_into_the_next_file(tmp_path: Path) 
                            str(tmp_path / "f")], capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
     assert (tmp_path / "f").read_text() == "kept"
+
+
+def test_a_stdout_that_takes_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tqdm, "write", full)
+    with pytest.raises(OSError, match="No space left on device: 'stdout'"):
+        say("x")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

@@ -48,6 +48,12 @@ def test_a_name_as_long_as_the_file_system_takes_and_one_that_is_no_text_are_wri
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File name too long"), moved_into_place(tmp_path / ("x" * 256)):
+        pytest.fail("the work has begun")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_is_named_and_a_check_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="--output-dir .*file/out cannot be written: Not a directory"):

@@ -42,6 +42,13 @@ def checkerboard(height: int, width: int, side: int = 16) -> np.ndarray:
     return np.repeat(np.uint8(CHECKS)[(rows[:, None] + columns) % 2][..., None], 3, 2)
 
 
+def longest_side(kind: str, height: int, width: int) -> int:
+    """Return the longest side of a result of a picture of `height` x `width`; of a sheet, four panels and no labels."""
+    if kind != "sheet":
+        return max(height, width)
+    return max(height, 4 * width) if height <= SHEET_HEIGHT else 4 * max(1, round(width * SHEET_HEIGHT / height))
+
+
 def sheet(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, composed: np.ndarray) -> np.ndarray:
     """Put picture, alpha, cut-out on a checkerboard and composite side by side, labelled, at most `SHEET_HEIGHT` high."""
     height, width = alpha.shape

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from src.media.backdrop import Backdrop
-from src.media.compositing import STILL_KINDS, rendered
+from src.media.compositing import STILL_KINDS, longest_side, rendered
 from src.media.picture_reader import Picture
-from src.media.picture_writer import PNG_COMPRESSION, QUALITY, write_picture
+from src.media.picture_writer import PNG_COMPRESSION, QUALITY, check_side, write_picture
 
 FILE_FORMATS = ("png", "jpg", "webp")
 # A matte stays exact and of one plane; JPEG has no alpha.
@@ -37,9 +37,10 @@ def result_paths(stem: str, folder: Path, look: PictureLook) -> dict[str, Path]:
 
 def save_results(picture: Picture, alpha: np.ndarray, paths: dict[str, Path], look: PictureLook) -> list[Path]:
     """Write the results of a picture and its matte `alpha` (H, W) float32 in [0, 1] to `paths`, one for each kind; return
-    these. The picture's own alpha stays: see `rendered`. Raises what `write_picture` raises, and `OSError` for a name that
-    the file system does not take; then nothing is written."""
-    for path in paths.values():
+    these. The picture's own alpha stays: see `rendered`. Raises what `write_picture` raises; for a name that the file system
+    does not take, `OSError`, and a side that the format does not hold, nothing is written."""
+    for kind, path in paths.items():
+        check_side(path, longest_side(kind, *alpha.shape))
         # In a folder that is not there no name is too long.
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

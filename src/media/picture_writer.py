@@ -64,6 +64,13 @@ def _encode_by_pillow(picture: np.ndarray, suffix: str, quality: int, dpi: tuple
     return [file.getbuffer()]
 
 
+def check_side(path: Path, longest: int) -> None:
+    """Raise `ValueError` naming `path` if its format holds no side of `longest` pixels."""
+    if longest > LONGEST.get(path.suffix, longest):
+        raise ValueError(f"{path} cannot be written: a side of {longest} pixels, {path.suffix} holds "
+                         f"{LONGEST[path.suffix]}: take --format png")
+
+
 def write_picture(path: Path, picture: np.ndarray, *, quality: int = QUALITY, png_compression: int = PNG_COMPRESSION,
                   dpi: tuple[float, float] | None = None, done_with: bool = False) -> None:
     """Write (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint8 as its suffix says (.png, .jpg, .webp), in one move.
@@ -72,10 +79,8 @@ def write_picture(path: Path, picture: np.ndarray, *, quality: int = QUALITY, pn
     `picture` that the caller is `done_with` is changed, for a copy less. Raises `OSError` naming `path`, `ValueError` for a
     picture that the format cannot hold.
     """
-    suffix, longest = path.suffix, max(picture.shape[:2])
-    if longest > LONGEST.get(suffix, longest):
-        raise ValueError(f"{path} cannot be written: a side of {longest} pixels, {suffix} holds {LONGEST[suffix]}: take "
-                         "--format png")
+    suffix = path.suffix
+    check_side(path, max(picture.shape[:2]))
     try:
         if suffix == ".png":
             parts = _encode_png(picture, dpi, png_compression, done_with)

@@ -69,6 +69,9 @@ class VideoWriter:
         self._held: list[VideoFrame] = []
         halved = "420" in encoding.pixel_format
         self._height, self._width = (side - side % 2 if halved else side for side in (height, width))
+        if cut := [name for name, side in (("row", height % 2), ("column", width % 2)) if halved and side]:
+            self._left_out.append(f"the last {' and '.join(cut)} of {width}x{height} left out, {encoding.codec} takes even "
+                                  "sides")
         if not (self._height and self._width):
             raise ValueError(f"{self._path} cannot be written: {width}x{height} is too small for {encoding.codec}")
         with reported(self._path, "cannot be written"):
@@ -80,7 +83,7 @@ class VideoWriter:
 
     @property
     def remarks(self) -> list[str]:
-        """What of the sound did not stay as it was; complete after `close`."""
+        """What of the sides and the sound did not stay as it was; complete after `close`."""
         found = [*self._left_out, *(track.remark for track in self._sounds.values() if track.remark)]
         return [f"{self._path}: {remark}" for remark in dict.fromkeys(found)]
 

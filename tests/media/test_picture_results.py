@@ -91,6 +91,14 @@ def test_a_picture_too_long_for_its_format_is_refused_by_name(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_is_written_where_one_result_is_too_long_for_its_format(tmp_path: Path) -> None:
+    wide, alpha = Picture(np.zeros((2, 4100, 3), np.uint8), None, None), np.zeros((2, 4100), np.float32)
+    some = PictureLook(KINDS, parse_backdrop("0,0,255"), "none", "webp")
+    with pytest.raises(ValueError, match=r"wide_sheet.webp cannot be written: a side of 16400 pixels"):
+        save_results(wide, alpha, result_paths("wide", tmp_path, some), some)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_each_png_compression_is_exact_and_the_highest_smaller_than_none(tmp_path: Path) -> None:
     picture = np.cumsum(np.random.default_rng(2).integers(-2, 3, (80, 90, 4)), 0).astype(np.uint8)
     for given in (picture, picture[..., :3], picture[..., 0]):
