@@ -24,6 +24,7 @@ from src.files import check_writable, write_text
 from src.models.config import MODNetConfig
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.one_process import by_one_process
 from src.pruning.choice import Choice, pruned_stem
 from src.pruning.criteria import CRITERIA, filter_scores, score_model
 from src.pruning.options import add_choice_options, make_choice
@@ -137,9 +138,10 @@ def main(argv: list[str] | None = None) -> int:
     pruned = prune(args.ckpt_path, how, weight_replace=args.weight_replace, prune_info=args.prune_info, **scoring)
     if args.steps:
         info = {**pruned.info, "origin": made}
-        model = prune_stepwise(load_model(args.ckpt_path, args.prune_info), pruned.model.config, args.data_dir,
-                               steps=args.steps, recipe=recipe, stem=stem, info=info,
-                               scores=functools.partial(score_model, **scoring), resume=args.resume)
+        with by_one_process(stem):
+            model = prune_stepwise(load_model(args.ckpt_path, args.prune_info), pruned.model.config, args.data_dir,
+                                   steps=args.steps, recipe=recipe, stem=stem, info=info,
+                                   scores=functools.partial(score_model, **scoring), resume=args.resume)
         pruned = pruned._replace(model=model, info=info | by_steps)
     save_pruned(pruned, path, overwrite=args.overwrite)
     print(pruned.report)

@@ -25,7 +25,9 @@ from src.console import say
 from src.data.portraits.generate import generate_data_set
 from src.files import check_writable
 from src.media.preprocess import REF_SIZE
+from src.one_process import by_one_process
 from src.paper.pipeline import reproduce
+from src.paper.resumable import Steps
 from src.paper.retraining import RULES, retraining_table
 from src.paper.trainings import Cluster
 from src.runtime.options import JUDGED_HELP, JUDGED_SIZES, wrong_ref_size
@@ -104,18 +106,23 @@ def main(argv: list[str] | None = None) -> int:
         recipe = Recipe(epochs=args.epoch, batch_size=args.batch_size, lr=args.lr, optimizer="adamw", schedule="onecycle",
                         steps_per_epoch=args.steps_per_epoch, input_size=args.input_size, precision=args.precision,
                         seed=args.seed)
+    with by_one_process(args.output_dir / Steps.FILE):
+        report = make_report(args, recipe)
+    print(report.read_text(encoding="utf-8"))
+    say(str(report))
+    return 0
+
+
+def make_report(args: argparse.Namespace, recipe: Recipe) -> Path:
+    """Do what the command line asks for, and return the path of the report."""
     data_dir, generated = data_set(args.data_dir, args.output_dir)
     common = {"output_dir": args.output_dir, "ratio": args.ratio, "threshold": args.threshold, "recipe": recipe,
               "generated": generated, "workers": args.workers, "device": torch_device(args.device), "limit": args.limit,
               "cluster": None if args.ray is None else Cluster(args.ray, args.ray_cores)}
     if args.table == "retraining":
-        report = retraining_table(args.ckpt_path, data_dir, seeds=args.seeds, rules=args.rules,
-                                  ref_size=args.ref_size or REF_SIZE, **common)
-    else:
-        report = reproduce(args.ckpt_path, data_dir, threads=args.threads, **common)
-    print(report.read_text(encoding="utf-8"))
-    say(str(report))
-    return 0
+        return retraining_table(args.ckpt_path, data_dir, seeds=args.seeds, rules=args.rules,
+                                ref_size=args.ref_size or REF_SIZE, **common)
+    return reproduce(args.ckpt_path, data_dir, threads=args.threads, **common)
 
 
 if __name__ == "__main__":

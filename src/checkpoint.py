@@ -133,8 +133,8 @@ def save_model(model: MODNet, ckpt_path: str | Path, info: Mapping, *, half: boo
             check_like(value, value, key)
     except ValueError as error:
         raise ValueError(f"{ckpt_path} is not written: {error}{' in fp16' if half else ''}") from None
-    save_state(state, ckpt_path)
-    write_json(sibling_json(ckpt_path), dict(info))
+    # The checkpoint is moved into place last: where it is, all is there, however the process was killed.
+    save_state(state, ckpt_path, before=lambda: write_json(sibling_json(ckpt_path), dict(info)))
 
 
 def load_backbone(model: MODNet, source: str | Path) -> None:

@@ -24,7 +24,8 @@ def short_names(paths: Sequence[Path], *, without_suffix: str | None = None) -> 
         names = ["_".join(part[-depth:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    raise ValueError(f"{next(str(path) for path in paths if paths.count(path) > 1)} is given twice")
+    twice = next(str(path) for path, part in zip(paths, parts, strict=True) if parts.count(part) > 1)
+    raise ValueError(f"{twice} is given twice")
 
 
 def check_writable(folder: Path, option: str) -> None:

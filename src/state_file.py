@@ -11,7 +11,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -131,10 +131,15 @@ def _reason(error: Exception) -> str:
     return shown(str(error).strip().partition("\n")[0] or type(error).__name__, most=120)
 
 
-def save_state(state: Mapping, path: Path) -> None:
-    """Write what `load_state` reads, in one move. Raises `OSError` naming the file if it cannot be written."""
+def save_state(state: Mapping, path: Path, *, before: Callable[[], object] = lambda: None) -> None:
+    """Write what `load_state` reads, in one move, `before` which another file is written: on a full disk both stay as they
+    were. Raises `OSError` naming the file if it cannot be written."""
+    def write(to: Path) -> None:
+        torch.save(dict(state), to)
+        before()
+
     try:
-        write_atomically(path, lambda to: torch.save(dict(state), to))
+        write_atomically(path, write)
     except RuntimeError as error:  # what torch says of a full disk
         reason = str(error).partition("\n")[0]
         raise OSError(f"cannot write {path}: {reason}") from None

@@ -10,6 +10,7 @@ is replaced with `--overwrite` alone. With several processes, each of which take
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from src.files import check_writable
 from src.media.picture_decoder import limit_pixels
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
+from src.one_process import by_one_process
 from src.results import check_run, origin
 from src.script import run_script
 from src.training.distributed import join, leave
@@ -43,6 +45,11 @@ def start_model(model_path: Path | None, backbone: str | None) -> tuple[MODNet, 
     return model, to_prune_info(model.config, source=backbone, origin=origin([source]))
 
 
+def first_of_several() -> bool:
+    """Return whether this is the process that writes, of those that torchrun started, before they know one another."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = parse_train_args(__doc__, argv)
@@ -55,19 +62,20 @@ def main(argv: list[str] | None = None) -> int:
     stem = folder / (args.name or (args.model_path.stem if args.model_path else "modnet"))
     if args.tensorboard:
         check_tensorboard(stem)
-    inputs = [Path(given) for given in (args.model_path, args.backbone, args.teacher) if given]
-    check_run(stem, inputs=inputs, resume=args.resume, overwrite=args.overwrite)
-    torch.manual_seed(args.seed)
-    model, info = start_model(args.model_path, args.backbone)
-    device = join(torch_device(args.device))
-    try:
-        best = train(model.to(device), info, args.data_dir, recipe, stem=stem, workers=args.workers,
-                     save_step=args.save_step, resume=args.resume, cache_dir=args.cache_dir, val_dir=args.val_dir,
-                     val_half=args.val_half, val_every=args.val_every,
-                     val_limit=args.val_limit, tensorboard=args.tensorboard)
-    finally:
-        leave()
-    if int(os.environ.get("RANK", "0")) == 0:
+    inputs, first = [Path(given) for given in (args.model_path, args.backbone, args.teacher) if given], first_of_several()
+    with by_one_process(stem) if first else contextlib.nullcontext():
+        check_run(stem, inputs=inputs, resume=args.resume, overwrite=args.overwrite)
+        torch.manual_seed(args.seed)
+        model, info = start_model(args.model_path, args.backbone)
+        device = join(torch_device(args.device))
+        try:
+            best = train(model.to(device), info, args.data_dir, recipe, stem=stem, workers=args.workers,
+                         save_step=args.save_step, resume=args.resume, cache_dir=args.cache_dir, val_dir=args.val_dir,
+                         val_half=args.val_half, val_every=args.val_every, val_limit=args.val_limit,
+                         tensorboard=args.tensorboard)
+        finally:
+            leave()
+    if first:
         say(f"checkpoint to use: {best}")
     return 0
 

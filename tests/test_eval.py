@@ -134,7 +134,8 @@ def test_openvino_model_is_enlarged_by_the_same_protocol(tiny_xml):
 
 def test_what_cannot_be_read_is_named_and_nothing_written(tiny_ckpt, discs, tmp_path, capsys):
     def said(*args):
-        assert run_script(lambda: main(["--ckpt-path", str(tiny_ckpt), "--output-dir", str(tmp_path / "r"), *args])) == 2
+        networks = [] if "--ckpt-path" in args else ["--ckpt-path", str(tiny_ckpt)]
+        assert run_script(lambda: main([*networks, "--output-dir", str(tmp_path / "r"), *args])) == 2
         assert not (tmp_path / "r").exists()
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
         assert len(lines) == 1
@@ -171,6 +172,7 @@ def test_bad_options(args, said, capsys):
 @pytest.mark.parametrize(("args", "said"), [(["--device", "cuda:7"], "--device cuda:7"), (["--limit", "0"], "--limit"),
                                             (["--data-dir", "nowhere"], "nowhere")])
 def test_bad_input_costs_one_line(tiny_ckpt, discs, tmp_path, capsys, args, said):
-    assert status_of(main, "--ckpt-path", tiny_ckpt, "--data-dir", discs, "--output-dir", tmp_path / "r", *args) == 2
+    data = [] if "--data-dir" in args else ["--data-dir", discs]
+    assert status_of(main, "--ckpt-path", tiny_ckpt, *data, "--output-dir", tmp_path / "r", *args) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "r").exists()

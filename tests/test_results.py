@@ -4,13 +4,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import main_prune
-from src import average, results, trainer
-from src.checkpoint import save_model
+from src import average, checkpoint, results, trainer
+from src.checkpoint import load_model, save_model
 from src.files import keep_inputs
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
@@ -131,6 +132,30 @@ def test_steps_of_another_source_are_neither_replaced_nor_gone_on_with(tmp_path:
         prune(source, out, *steps, "--resume", "--overwrite")
 
 
+def test_steps_go_on_after_a_kill_between_the_two_files_of_one(tmp_path: Path, discs: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = save(tmp_path / "a.ckpt"), tmp_path / "out"
+    steps = ["--steps", "2", "--data-dir", str(discs), "--step-input-size", "64", "--step-batch-size", "5"]
+    real, written = checkpoint.save_state, []
+
+    def killed(state: dict, path: Path, *, before: Callable[[], object] = lambda: None) -> None:
+        if Path(path).name.endswith("_step1.ckpt"):
+            before()
+            raise KeyboardInterrupt
+        real(state, path, before=before)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_state", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prune(source, out, *steps)
+    assert not (out / f"{STEM}_2_steps_step1.ckpt").exists() and (out / f"{STEM}_2_steps_step1.json").is_file()
+    monkeypatch.setattr(checkpoint, "save_state",
+                        lambda state, path, **how: (written.append(Path(path).name), real(state, path, **how)))
+    prune(source, out, *steps, "--resume")
+    assert f"{STEM}_2_steps.ckpt" in written
+    assert load_model(out / f"{STEM}_2_steps.ckpt").config != tiny_config()
+
+
 def train(ckpt: Path, discs: Path, *options: str) -> int:
     return trainer.main(["--model-path", str(ckpt), "--data-dir", str(discs), "--batch-size", "5", "--epoch", "1",
                          "--input-size", "64", *options])
@@ -161,8 +186,7 @@ def test_a_training_refuses_before_any_work_where_another_run_is(tmp_path: Path,
     with pytest.raises(ValueError, match="without x_resume.pt to go on from"):
         train(source, discs, "--resume")
     assert train(source, discs, "--overwrite", "--lr", "0.02") == 0
-    assert json.loads((tmp_path / "x_best.json").read_text())["training"]["lr"] != json.loads(before["x_best.json"])[
-        "training"]["lr"]
+    assert json.loads((tmp_path / "x_best.json").read_text())["training"]["lr"] == 0.02
 
 
 def test_files_of_a_run_are_told_from_those_of_other_names(tmp_path: Path) -> None:
@@ -242,8 +266,14 @@ def test_a_pipeline_keeps_what_is_not_its_own(tmp_path: Path, discs: Path) -> No
     source, other = save(tmp_path / "a.ckpt"), save(tmp_path / "b.ckpt", seed=1)
     (out / "p.ckpt").parent.mkdir()
     (out / "p.ckpt").write_text("of somebody else")
-    with pytest.raises(ValueError, match="p.ckpt is there already"):
-        prune_step(Steps(out), "prune", source, out / "p.ckpt", how)
+    for _ in range(2):  # nor when the same is asked for again
+        with pytest.raises(ValueError, match=r"p.ckpt is there already, and not by .*steps.json: another --output-dir"):
+            prune_step(Steps(out), "prune", source, out / "p.ckpt", how)
+    assert (out / "p.ckpt").read_text() == "of somebody else"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "report.md").write_text("of somebody else")
+    with pytest.raises(ValueError, match="report.md is there already"):
+        reproduce(source, discs, output_dir=tmp_path / "mine", ratio=0.5, threshold=0.5, recipe=Recipe(), generated=False)
     for ckpt in (source, other):
         prune_step(Steps(out / "own"), "prune", ckpt, out / "own" / "p.ckpt", how)
     with pytest.raises(ValueError, match="p.ckpt is an input"):

@@ -202,6 +202,6 @@ def test_a_full_disk_leaves_the_last_good_files(discs, tmp_path, monkeypatch):
         raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="cannot write .*a_epoch0.ckpt: .*write failed"):
+    with pytest.raises(OSError, match="cannot write .*a_resume.pt: .*write failed"):
         train(*fresh(), discs, dataclasses.replace(RECIPE, epochs=1), stem=tmp_path / "a")
     assert {path.name: path.read_bytes() for path in tmp_path.glob("a*")} == before and not list(tmp_path.glob(".a*"))

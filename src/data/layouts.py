@@ -15,6 +15,7 @@ from PIL import Image
 from src.console import progress_bar
 from src.media.picture_formats import formats_for, list_images
 from src.media.picture_reader import read_alpha, read_image
+from src.media.preprocess import checked_size
 
 ORIENTATION = 0x0112
 # An alpha that is somewhere over 0, but nowhere over this, is a mask in other numbers.
@@ -132,7 +133,7 @@ def check_somebody(pair: Pair, alpha: np.ndarray) -> None:
 
 def check_pair(pair: Pair, *, trained_on: bool) -> None:
     """Raise `ValueError` naming a file whose header cannot be read, an alpha of another size, with colours or whose levels
-    are not those of a matte; or, if it is `trained_on`, an alpha of one value."""
+    are not those of a matte; or, if it is `trained_on`, an alpha of one value, else a picture too thin for the network."""
     sizes = _sizes(pair.image)
     if pair.alpha is None:
         return
@@ -142,7 +143,12 @@ def check_pair(pair: Pair, *, trained_on: bool) -> None:
         raise ValueError(f"{pair.alpha} is {width}x{height}, but {pair.image} is {wide}x{high}")
     alpha = read_alpha(pair.alpha)
     check_levels(pair.alpha, alpha)
-    if trained_on:
+    if not trained_on:
+        try:
+            checked_size(*alpha.shape)  # what is judged is seen whole
+        except ValueError as error:
+            raise ValueError(f"{pair.image}: {error}") from None
+    else:
         check_somebody(pair, alpha)
         if alpha.min() == alpha.max():
             raise ValueError(f"{pair.alpha} is {255 * alpha.max():.0f} of 255 all over: {pair.image} has no background")

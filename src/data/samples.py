@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,11 @@ def unlabeled(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a picture without alpha as `read_pair` reads one with: its alpha is 0."""
     image = read_image(path)
     return image, np.zeros(image.shape[:2], np.float32)
+
+
+def mark_of(paths: Sequence[Path]) -> str:
+    """Return eight letters that change with the names of files, and not with their folders."""
+    return hashlib.sha256("\n".join(path.name for path in paths).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 class MattingDataset(Dataset):
@@ -81,7 +87,7 @@ class MattingDataset(Dataset):
     def described(self) -> str:
         """Say how many pictures are in which sets, with a mark of their names; where their folders are does not count."""
         paths = [pair.image for pair in self.pairs] + (self.backgrounds.paths if self.backgrounds is not None else [])
-        mark = hashlib.sha256("\n".join(path.name for path in paths).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        mark = mark_of(paths)
         sets = " + ".join(f"{count}" + ("" if weight == 1 else f" x {weight:g}") for count, weight in self.parts)
         return f"{sets} pictures ({mark})"
 

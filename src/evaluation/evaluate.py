@@ -98,7 +98,11 @@ def errors_of(predictors: Mapping[str, Predict], pairs: Sequence[Pair], *, metri
     for pair, (image, true_alpha) in zip(bar, read_ahead(pairs), strict=True):
         region = None if unknown_width is None else make_trimap(true_alpha, unknown_width) == 0.5
         for name, predict in predictors.items():
-            errors = matte_errors(predict(image), true_alpha, metrics, region=region)
+            try:
+                alpha = predict(image)
+            except ValueError as error:
+                raise ValueError(f"{pair.image}: {error}") from None
+            errors = matte_errors(alpha, true_alpha, metrics, region=region)
             rows[name].append({"name": pair.image.name, **errors})
     return {name: summarise(found) for name, found in rows.items()}
 

@@ -50,7 +50,7 @@ def parts(results: Mapping[str, Mapping]) -> dict[str, dict[str, Mapping]]:
     """Return the results by data set, then of all pictures; of a single set, all alone."""
     sets = next(iter(results.values())).get("sets", {})
     by_set = {name: {label: result["sets"][name] for label, result in results.items()} for name in sets}
-    return by_set | {ALL: dict(results)}
+    return {f"{name} (a set)" if name == ALL else name: own for name, own in by_set.items()} | {ALL: dict(results)}
 
 
 def compare_table(results: Mapping[str, Mapping]) -> str:
@@ -113,9 +113,10 @@ def write_comparison(results: Mapping[str, Mapping], setting: Mapping, stem: Pat
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """Return A short name for each model file: the stem of a .ckpt, the name of another, as many folders before it as it
+    """Return a short name for each model file: the stem of a .ckpt, the name of another, as many folders before it as it
     takes to tell them apart. Raises `ValueError` for a file given twice."""
-    for path in paths:
-        if paths.count(path) > 1:
+    there = [path.absolute() for path in paths]
+    for path, place in zip(paths, there, strict=True):
+        if there.count(place) > 1:
             raise ValueError(f"--ckpt-path has {path} twice")
     return short_names(paths, without_suffix=".ckpt")

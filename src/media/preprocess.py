@@ -80,16 +80,18 @@ def normalise(picture: np.ndarray) -> np.ndarray:
     return planes
 
 
-def shrink(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
-    """Shrink (H, W, 3) uint8 RGB to (h, w, 3) float32 in [0, 255], h and w by `network_size`.
+def checked_size(height: int, width: int, ref_size: int = REF_SIZE) -> tuple[int, int]:
+    """Return `network_size`. Raises `ValueError` for a picture so long and thin that it is over `MAX_NETWORK_PIXELS`."""
+    high, wide = network_size(height, width, ref_size)
+    if high * wide > MAX_NETWORK_PIXELS:
+        raise ValueError(f"a picture of {width}x{height} becomes {wide}x{high} for the network, allowed are "
+                         f"{MAX_NETWORK_PIXELS} pixels: crop it")
+    return high, wide
 
-    Raises `ValueError` for a picture so long and thin that h x w is over `MAX_NETWORK_PIXELS`.
-    """
-    height, width = network_size(*image.shape[:2], ref_size)
-    if height * width > MAX_NETWORK_PIXELS:
-        raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} becomes {width}x{height} for the network, "
-                         f"allowed are {MAX_NETWORK_PIXELS} pixels: crop it")
-    return area_resize(image, height, width)
+
+def shrink(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:
+    """Shrink (H, W, 3) uint8 RGB to (h, w, 3) float32 in [0, 255], h and w by `network_size`; raises as `checked_size`."""
+    return area_resize(image, *checked_size(*image.shape[:2], ref_size))
 
 
 def to_input(image: np.ndarray, ref_size: int = REF_SIZE) -> np.ndarray:

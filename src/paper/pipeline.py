@@ -80,6 +80,7 @@ def reproduce(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio: float
     """
     keep_inputs([output_dir / name for name in (*WRITTEN, Steps.FILE)], beside(ckpt_path))
     steps = Steps(output_dir, plan(recipe, data_dir, limit))
+    steps.own([output_dir / name for name in WRITTEN])
     steps.announce()
     pruned = prune_both(steps, ckpt_path, ratio=ratio, threshold=threshold)
     data, judged = tuple(as_sources(data_dir)), tuple(with_split(data_dir))

@@ -77,15 +77,21 @@ class Steps:
             return self._done[name]["result"]
         return checked(self._path, self._done[name]["result"], shape, f"{name}.result")
 
-    def begin(self, name: str, *, inputs: Sequence[object], outputs: Sequence[Path]) -> bool:
-        """Return whether a step is still to be done, see `run`; if so, it is begun, and `end` says what came of it."""
+    def begin(self, name: str, *, inputs: Sequence[object], outputs: Sequence[Path], others: Sequence[Path] = ()) -> bool:
+        """Return whether a step is still to be done, see `run`; if so, it is begun, and `end` says what came of it.
+
+        Raises `ValueError` if one of `outputs`, or of the `others` that the step writes, is an input, or there without this
+        folder's steps having begun to write it: then it is somebody else's.
+        """
         marks = json.loads(json.dumps([fingerprint(value) for value in inputs]))
         entry = self._done.get(name, {})
         if entry.get("inputs") == marks and "result" in entry and all(path.is_file() for path in outputs):
             print(f"{self._said(name)}: already done", flush=True)
             return False
         given = [path for value in inputs if isinstance(value, Path) for path in beside(value)]
-        keep_inputs(outputs, given)
+        keep_inputs([*outputs, *others], given)
+        if name not in self._done:
+            self._refuse([*outputs, *others])
         about = f", about {duration(self._plan[name])}" if name in self._plan else ""
         print(f"{self._said(name)}{about} ...", flush=True)
         if entry.get("inputs") != marks:
@@ -100,9 +106,15 @@ class Steps:
         self._save()
         print(f"{self._said(name)}: {seconds:.0f} s", flush=True)
 
-    def knows(self, name: str) -> bool:
-        """Tell whether a step of that name was begun in this folder before, with whatever inputs."""
-        return name in self._done
+    def own(self, reports: Sequence[Path]) -> None:
+        """Check that files which are written beside the steps may be: `ValueError` for one that is there before any step."""
+        if not self._done:
+            self._refuse(reports)
+
+    def _refuse(self, paths: Sequence[Path]) -> None:
+        foreign = next((path for path in paths if os.path.lexists(path)), None)
+        if foreign is not None:
+            raise ValueError(f"{foreign} is there already, and not by {self._path}: another --output-dir keeps both")
 
     def _said(self, name: str) -> str:
         """Return the name, with its place among the steps that are planned."""

@@ -172,6 +172,7 @@ def retraining_table(ckpt_path: Path, data_dir: Path, *, output_dir: Path, ratio
     path, rows = output_dir / "retraining.md", {}
     keep_inputs([*beside(path), output_dir / Steps.FILE], beside(ckpt_path))
     steps = Steps(output_dir)
+    steps.own(beside(path))
     networks = prune_networks(steps, ckpt_path, ratio=ratio, threshold=threshold, rules=rules)
     plans = plan_trainings(output_dir, networks, data_dir, recipe, seeds=seeds, workers=workers, device=device, limit=limit,
                            ref_size=ref_size)

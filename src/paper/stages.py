@@ -24,11 +24,8 @@ ERRORS = {"mse": Real(0), "mad": Real(0), "n": Whole(1), "params": Whole(1), "ma
 
 def prune_step(steps: Steps, name: str, ckpt_path: Path, path: Path, how: Choice) -> Path:
     """Prune a checkpoint into `path`, to the widths that `how` chooses."""
-    # What an earlier run in this folder wrote is this pipeline's own, whatever it was made from.
-    own = steps.knows(name)
-
     def work() -> None:
-        main_prune.save_pruned(main_prune.prune(ckpt_path, how), path, overwrite=own)
+        main_prune.save_pruned(main_prune.prune(ckpt_path, how), path, overwrite=True)
 
     steps.run(name, work, inputs=[ckpt_path, how.name, how], outputs=[path, path.with_suffix(".json")])
     return path

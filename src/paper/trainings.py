@@ -14,7 +14,7 @@ from src.data.sources import Source
 from src.media.preprocess import REF_SIZE
 from src.models.prune_info import to_prune_info
 from src.paper.resumable import Steps
-from src.results import check_run, origin
+from src.results import RUN_FILE, files_like, origin
 from src.runtime.connection import connected
 from src.script import one_line
 from src.training.loop import train
@@ -68,11 +68,10 @@ class Cluster(NamedTuple):
 def due(steps: Steps, training: Training) -> bool:
     """Return whether a training is still to be done, and make its folder ready for it. Raises `ValueError` for files there
     that are not of this pipeline."""
-    own = steps.knows(training.name)
     if not steps.begin(training.name, inputs=[training.pruned, training.data, training.recipe, training.val_limit,
-                                              training.val_ref_size, training.judged], outputs=[training.best]):
+                                              training.val_ref_size, training.judged],
+                       outputs=[training.best], others=files_like(training.stem, RUN_FILE)):
         return False
-    check_run(training.stem, inputs=[training.pruned], overwrite=own)
     if not steps.was_started(training.name):
         training.state.unlink(missing_ok=True)
     return True

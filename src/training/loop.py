@@ -1,9 +1,11 @@
 """Train a network over all epochs: run, validate, save and log each one."""
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from torch.utils.data import DataLoader
 from src.checkpoint import save_model
 from src.console import note
 from src.data.batches import Batches, ended_with
-from src.data.samples import CACHE_DIR
+from src.data.samples import CACHE_DIR, mark_of
 from src.data.shards import ShardDataset
-from src.data.sources import Shards, Sources, as_sources, pairs_by_set, with_split
+from src.data.sources import Shards, Source, Sources, as_sources, pairs_by_set, with_split
 from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
 from src.results import source_of
@@ -52,8 +54,9 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
     folders = list(data_dir.patterns) if isinstance(data_dir, Shards) else [
         f"{source.path}={source.weight:g}" for source in as_sources(data_dir)]
     state_path = Path(f"{stem}_resume.pt")
-    sources, data = source_of(info.get("origin")), dataset.described()
-    log = go_on(state_path, state, recipe, sources=sources, data=data) if resume else []
+    marks = {"sources": source_of(info.get("origin")), "data": dataset.described(),
+             "judged": described(judged, half=val_half, limit=val_limit, ref_size=val_ref_size)}
+    log = go_on(state_path, state, recipe, marks) if resume else []
     if recipe.mode == "scratch-b" and rank() == 0:
         print(f"scratch-b: {recipe.epochs} epochs")
     if recipe.semantic_training and rank() == 0:
@@ -69,7 +72,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
             raise FileNotFoundError(f"{best} is gone, and {state_path} holds the last epoch alone: train without --resume")
     loader = load_training(dataset, batches, workers=workers, pin=state.device.type == "cuda")
     writer = open_tensorboard(stem, len(log)) if tensorboard and rank() == 0 else None
-    with ended_with(loader, always=True):
+    with begun(state_path, state, recipe, log, marks), ended_with(loader, always=True):
         for epoch in range(len(log), recipe.epochs):
             row, last = run_epoch(state, loader, batches, recipe, epoch), epoch + 1 == recipe.epochs
             log.append(row)
@@ -84,7 +87,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
                                      "learning rate") from None
             save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem,
                        save=is_saved(epoch + 1, recipe, save_step))
-            save_train_state(state_path, state, recipe, log, sources=sources, data=data)
+            save_train_state(state_path, state, recipe, log, **marks)
             write_log(log, stem)
             if writer is not None:
                 write_scalars(writer, row)
@@ -97,10 +100,31 @@ def is_saved(epochs: int, recipe: Recipe, save_step: int) -> bool:
     return epochs == recipe.epochs or epochs % save_step == 0
 
 
-def go_on(state_path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None, data: str | None) -> list[dict]:
+def described(judged: Sequence[Source], *, half: str | None, limit: int | None, ref_size: int) -> str:
+    """Say how many pictures choose the best epoch, with a mark of their names, and at which size the network sees them."""
+    paths = [pair.image for pairs in pairs_by_set(judged, half=half, limit=limit).values() for pair in pairs]
+    return f"{len(paths)} pictures ({mark_of(paths)}) at {ref_size} px"
+
+
+@contextlib.contextmanager
+def begun(state_path: Path, state: TrainState, recipe: Recipe, log: Sequence[dict],
+          marks: Mapping[str, object]) -> Iterator[None]:
+    """Write the state of a run that begins, so that one that is killed in its first epoch is gone on with, and not another
+    that was there; an error in that epoch takes it away, since the next try may be by other options."""
+    if not log and rank() == 0:
+        save_train_state(state_path, state, recipe, [], **marks)
+    try:
+        yield
+    except Exception:
+        if not state.saved and rank() == 0:
+            state_path.unlink(missing_ok=True)
+        raise
+
+
+def go_on(state_path: Path, state: TrainState, recipe: Recipe, marks: Mapping[str, object]) -> list[dict]:
     """Put back the state of an interrupted run; its log so far. Where there is none, says so: the run starts afresh."""
     if os.path.lexists(state_path):
-        return restore(state_path, state, recipe, sources=sources, data=data)
+        return restore(state_path, state, recipe, **marks)
     if rank() == 0:
         note(f"nothing to resume: no {state_path}; the training starts afresh")
     return []
@@ -125,7 +149,7 @@ def save_epoch(model: MODNet, info: dict, recipe: Recipe, log: list[dict], *, da
                save: bool) -> None:
     """Write `_epochN` if `save`, and `_best` if the last row of `log` has the lowest of `SCORES`."""
     row = log[-1]
-    info = info | {"training": {"data_dir": data_dir, **asdict(recipe), **row}}
+    info = info | {"training": {"data_dir": data_dir, **row, **asdict(recipe)}}
     if save:
         save_model(model, f"{stem}_epoch{row['epoch']}.ckpt", info)
     for score in SCORES:

@@ -136,6 +136,8 @@ def parse_train_args(description: str, argv: list[str] | None = None) -> argpars
     args = parser.parse_args(argv)
     if (args.model_path is None) == (args.backbone is None):
         parser.error("give one of --model-path and --backbone")
+    if args.backbone is not None and args.mode != "finetune":
+        parser.error(f"--mode {args.mode} starts from new weights: leave --backbone {args.backbone} out, or take finetune")
     if args.resume and args.overwrite:
         parser.error("--resume goes on with what is there, --overwrite replaces it: give one of them")
     for name, least in (("save_step", 1), ("val_every", 1), ("val_limit", 1), ("workers", 0)):

@@ -163,11 +163,18 @@ def rate_factor(step: int, recipe: Recipe, steps_per_epoch: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - recipe.warmup_steps) / max(1, left))))
 
 
+# Steps that have a way up and a way down.
+SHORTEST_CYCLE = 3
+
+
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe,
                   steps_per_epoch: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """Make the schedule of the learning rate: `rate_factor`, or one cycle (Smith 2018) whose first tenth goes up."""
+    """Make the schedule of the learning rate: `rate_factor`, or one cycle (Smith 2018) whose first tenth goes up, but at
+    least a step, and of one or two steps in all the highest rate."""
     if recipe.schedule == "onecycle":
-        rates = [group["lr"] for group in optimizer.param_groups]
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=recipe.epochs * steps_per_epoch,
-                                                   pct_start=0.1)
+        rates, steps = [group["lr"] for group in optimizer.param_groups], recipe.epochs * steps_per_epoch
+        if steps < SHORTEST_CYCLE:
+            return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+        # PyTorch divides by the steps of the way up less one, which has to be over 0.
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=max(0.1, 1.1 / steps))
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, recipe, steps_per_epoch))

@@ -15,7 +15,7 @@ from src.models.modnet import MODNet
 from src.records import Real, Table, Whole, check_shape
 from src.state_file import check_structure
 from src.training.distillation import Output, Student
-from src.training.distributed import share
+from src.training.distributed import share, world_size
 from src.training.ema import Ema
 from src.training.recipe import Recipe, make_optimizer, make_schedule
 
@@ -37,6 +37,7 @@ class TrainState:
     teacher: MODNet | None = None
     frozen: MODNet | None = None
     step: int = 0
+    saved: int = 0                      # epochs that its file holds
 
     @property
     def model(self) -> MODNet:
@@ -91,33 +92,39 @@ def start_state(model: MODNet, recipe: Recipe, steps_per_epoch: int) -> TrainSta
 
 
 def save_train_state(path: Path, state: TrainState, recipe: Recipe, log: list[dict], *,
-                     sources: list[str] | None = None, data: str | None = None) -> None:
-    """Write what `restore` reads, in one move; `sources` tell apart what the network started from (`source_of`), and `data`
-    the samples it is trained on."""
-    parts = {name: part.state_dict() for name, part in state.parts().items()}
-    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log, "sources": sources, "data": data}, path)
+                     sources: list[str] | None = None, data: str | None = None, judged: str | None = None) -> None:
+    """Write what `restore` reads, in one move; `sources` tell apart what the network started from (`source_of`), `data` the
+    samples it is trained on, and `judged` the pictures that choose its best epoch."""
+    parts, state.saved = {name: part.state_dict() for name, part in state.parts().items()}, len(log)
+    save_state({**parts, "step": state.step, "recipe": asdict(recipe), "log": log, "sources": sources, "data": data,
+                "judged": judged, "processes": world_size()}, path)
 
 
 LOG = [{"epoch": Whole()}]
 
 
 def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str] | None = None,
-            data: str | None = None) -> list[dict]:
+            data: str | None = None, judged: str | None = None) -> list[dict]:
     """Put back the state of an interrupted run; its log so far. Nothing is changed until all of it is seen to be sound.
 
     Raises `FileNotFoundError`, or `ValueError` naming the file if it was another run (of another recipe, started from
-    another checkpoint, or on other samples) or the file has been changed.
+    another checkpoint, on or judged by other samples, or by another number of processes) or the file has been changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume: no {path}")
     saved = load_state(path)
     try:
         check_recipe(saved, recipe)
-        check_shape(saved, {"sources?": (None, [str]), "data?": (None, str)})
+        check_shape(saved, {"sources?": (None, [str]), "data?": (None, str), "judged?": (None, str), "processes?": Whole(1)})
         if sources is not None and saved.get("sources") not in (None, sources):
             raise ValueError("it started from another checkpoint")
         if data is not None and saved.get("data") not in (None, data):
             raise ValueError(f"it was trained on {shown(saved['data'], most=400)}, now there are {data}")
+        if judged is not None and saved.get("judged") not in (None, judged):
+            raise ValueError(f"it was judged by {shown(saved['judged'], most=400)}, now by {judged}")
+        if saved.get("processes", world_size()) != world_size():
+            # An epoch has another number of steps then, by which the learning rate goes.
+            raise ValueError(f"it was trained by {saved['processes']} processes, now there are {world_size()}")
     except ValueError as error:
         raise ValueError(f"{path} is of another run: {error}") from None
     try:
@@ -126,7 +133,7 @@ def restore(path: Path, state: TrainState, recipe: Recipe, *, sources: list[str]
             part.load_state_dict(saved[name])
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or of another run: {str(error).splitlines()[0]}") from None
-    state.step = saved["step"]
+    state.step, state.saved = saved["step"], len(saved["log"])
     return saved["log"]
 
 

@@ -39,6 +39,8 @@ def test_labels_are_as_short_as_they_can_be():
     assert labels([Path("x/a.ckpt"), Path("y/a.ckpt")]) == ["x_a", "y_a"]
     with pytest.raises(ValueError, match="x/a.ckpt twice"):
         labels([Path("x/a.ckpt"), Path("b.ckpt"), Path("x/a.ckpt")])
+    with pytest.raises(ValueError, match="x/a.ckpt twice"):
+        labels([Path("x/a.ckpt"), Path.cwd() / "x/a.ckpt"])
 
 
 def test_report_is_valid_json_and_csv(tmp_path):

@@ -53,6 +53,7 @@ def test_data_sets_have_weights_and_a_single_folder_is_what_it_was():
 
 
 @pytest.mark.parametrize(("argv", "said"), [
+    (["--backbone", "y", "--mode", "scratch-e"], "--mode scratch-e starts from new weights: leave --backbone y out"),
     ([], "give one of --model-path and --backbone"), ([*START, "--backbone", "y"], "give one of"),
     ([*START, "--workers", "-1"], "--workers is -1"), ([*START, "--val-every", "0"], "--val-every is 0"),
     ([*START, "--val-limit", "0"], "--val-limit is 0"), ([*START, "--schedule", "x"], "invalid choice: 'x'")])

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from src.state_file import check_structure
 from src.training import recipe as recipes
 from src.training.recipe import Recipe
 from tests.test_trainer import fresh
@@ -26,6 +27,21 @@ def test_learning_rate_steps_every_quarter_as_published():
             scheduler.step()
         rates.append(scheduler.get_last_lr()[0])
     np.testing.assert_allclose(rates, [1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 9, 10, 11, 40])
+def test_one_cycle_goes_up_and_down_however_short(steps):
+    model, _ = fresh()
+    recipe = Recipe(schedule="onecycle", lr=1.0, epochs=1)
+    optimizer = recipes.make_optimizer(model, recipe)
+    scheduler, rates = recipes.make_schedule(optimizer, recipe, steps_per_epoch=steps), []
+    for _ in range(steps):
+        rates.append(scheduler.get_last_lr()[1])
+        optimizer.step()
+        scheduler.step()
+    assert max(rates) > 0.8 and min(rates) >= 0 and (steps < 3 or rates[0] < 0.1 > rates[-1])
+    # What is kept of it passes the check of a state that is gone on from.
+    check_structure(scheduler.state_dict(), scheduler.state_dict(), "scheduler")
 
 
 def test_each_step_has_a_size_of_its_own_and_the_same_when_resumed():

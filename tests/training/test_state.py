@@ -8,6 +8,7 @@ import torch
 
 from src.checkpoint import load_state, save_model, save_state
 from src.data.sources import Source
+from src.training import loop, state
 from src.training.loop import train
 from src.training.recipe import Recipe
 from src.training.state import restore, save_train_state, start_state
@@ -72,6 +73,37 @@ def test_a_run_on_other_pictures_or_weights_is_not_gone_on_with(discs, tmp_path)
         train(*fresh(), tmp_path / "moved", RECIPE_OF_1, stem=tmp_path / "a", resume=True)
     said = json.loads((tmp_path / "a_best.json").read_text())["training"]
     assert said["data_dir"] == [f"{discs}=1"]
+
+
+def test_a_run_is_gone_on_with_by_the_pictures_that_choose_and_as_many_processes(discs, tmp_path, monkeypatch):
+    train(*fresh(), discs, RECIPE_OF_1, stem=tmp_path / "a", val_limit=1)
+    said = r"a_resume.pt is of another run: it was judged by 1 pictures \(.*\) at 512 px, now by 2 pictures \("
+    with pytest.raises(ValueError, match=said):
+        train(*fresh(), discs, RECIPE_OF_1, stem=tmp_path / "a", resume=True)
+    with pytest.raises(ValueError, match="at 512 px, now by 1 pictures .* at 96 px"):
+        train(*fresh(), discs, RECIPE_OF_1, stem=tmp_path / "a", val_limit=1, val_ref_size=96, resume=True)
+    monkeypatch.setattr(state, "world_size", lambda: 2)
+    with pytest.raises(ValueError, match="it was trained by 1 processes, now there are 2"):
+        train(*fresh(), discs, RECIPE_OF_1, stem=tmp_path / "a", val_limit=1, resume=True)
+
+
+def test_a_run_that_was_killed_in_its_first_epoch_is_gone_on_with_and_not_an_older_one(discs, tmp_path, monkeypatch):
+    train(*fresh(), discs, RECIPE_OF_1, stem=tmp_path / "a")
+    older = (tmp_path / "a_resume.pt").read_bytes()
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    recipe = dataclasses.replace(RECIPE_OF_1, lr=0.003)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "run_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(*fresh(), discs, recipe, stem=tmp_path / "a")
+    assert (tmp_path / "a_resume.pt").read_bytes() != older
+    with pytest.raises(ValueError, match="lr was 0.003"):
+        train(*fresh(), discs, RECIPE_OF_1, stem=tmp_path / "a", resume=True)
+    train(*fresh(), discs, recipe, stem=tmp_path / "a", resume=True)
+    assert json.loads((tmp_path / "a_best.json").read_text())["training"]["lr"] == 0.003
 
 
 def test_average_and_adapters_are_part_of_the_state(tmp_path):
