@@ -22,8 +22,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
                    namespace: argparse.Namespace | None = None) -> argparse.Namespace:
-        """Parse as argparse does; whole numbers of more than 31 bits end the script with status 2, and flags that come twice
-        where the second would drop a list of the first. Whether a float is finite is checked where its range is."""
+        """Parse as argparse does; whole numbers of more than 31 bits end the script with status 2, and so does a flag that
+        comes twice where files or names of the first would be dropped. Whether a float is finite is checked where its range
+        is."""
         self._lists.clear()
         found = super().parse_args(args, namespace)
         for action in self._actions:
@@ -42,7 +43,8 @@ class Parser(argparse.ArgumentParser):
         # Of --threads=-- argparse makes an empty list.
         if action.option_strings and "--" in arg_strings:
             raise argparse.ArgumentError(action, "is given --, which is no value")
-        if action.option_strings and action.nargs in ("+", "*"):
+        # Of numbers the last counts, as of any other setting; files and names that were given are not dropped.
+        if action.option_strings and action.nargs in ("+", "*") and action.type not in (int, float):
             if action.dest in self._lists:
                 raise argparse.ArgumentError(action, "comes twice: give all of its values after one")
             self._lists.add(action.dest)

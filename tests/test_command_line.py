@@ -17,13 +17,14 @@ from src.training.options import make_recipe, parse_train_args
     (["--rate", "x" * 5000], "invalid float value"), (["--n", "1_0"], "--n: invalid int value: '1_0'"),
     (["--list", "1", "\u0665"], "--list: invalid int value"), (["--rate", "1_0.5"], "--rate: invalid float value"),
     (["--path", ""], "--path: is given an empty text"), (["--word", ""], "--word: is given an empty text"),
-    (["--list", "1", "--n", "2", "--list", "3"], "--list: comes twice: give all of its values after one"),
+    (["--paths", "a", "--n", "2", "--paths", "b"], "--paths: comes twice: give all of its values after one"),
     (["--n=--"], "--n: is given --"), (["--word", "a", "--path"], "--path: expected one argument")])
 def test_each_is_named_by_its_flag_in_a_line_that_is_not_long(args: list[str], said: str, capsys) -> None:
     parser = Parser(__doc__)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--list", type=int, nargs="+")
     parser.add_argument("--path", type=Path)
+    parser.add_argument("--paths", type=Path, nargs="+")
     parser.add_argument("--word")
     for name in ("--n", "--workers"):
         parser.add_argument(name, type=int)
@@ -31,6 +32,12 @@ def test_each_is_named_by_its_flag_in_a_line_that_is_not_long(args: list[str], s
         parser.parse_args(args)
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and line.startswith("error: ") and said in line and len(line) < 250
+
+
+def test_of_numbers_the_last_counts() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("--size", type=int, nargs="+")
+    assert parser.parse_args(["--size", "1", "--size", "2", "3"]).size == [2, 3]
 
 
 def test_a_flag_whose_value_may_be_left_out_may_stand_alone() -> None:
