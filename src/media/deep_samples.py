@@ -17,7 +17,8 @@ CODESTREAM, DEPTH_AT = b"\xff\x4f\xff\x51", 42
 def check_first_page(file: Image.Image, *, several: bool) -> None:
     """Raise `ValueError` for a TIFF whose first picture is a small one of another, as in a camera's raw file."""
     tags = getattr(file, "tag_v2", {})
-    if tags.get(SUBFILE_TYPE, 0) & REDUCED and (several or SUB_IFDS in tags):
+    kind = tags.get(SUBFILE_TYPE, 0)
+    if isinstance(kind, int) and kind & REDUCED and (several or SUB_IFDS in tags):
         raise ValueError("it begins with a preview of another picture, as a camera's raw file does: save it as PNG or JPEG")
 
 

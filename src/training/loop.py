@@ -110,12 +110,12 @@ def described(judged: Sequence[Source], *, half: str | None, limit: int | None, 
 def begun(state_path: Path, state: TrainState, recipe: Recipe, log: Sequence[dict],
           marks: Mapping[str, object]) -> Iterator[None]:
     """Write the state of a run that begins, so that one that is killed in its first epoch is gone on with, and not another
-    that was there; an error in that epoch takes it away, since the next try may be by other options."""
+    that was there; what is wrong with the input or the options takes it away, since the next try will be by others."""
     if not log and rank() == 0:
         save_train_state(state_path, state, recipe, [], **marks)
     try:
         yield
-    except Exception:
+    except ValueError:
         if not state.saved and rank() == 0:
             state_path.unlink(missing_ok=True)
         raise
