@@ -101,18 +101,32 @@ def temporary_prefix(path: Path) -> str:
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}."
 
 
-def locked(name: Path, flags: int) -> int | None:
+def lock(name: Path, flags: int) -> int | None:
     """Open a temporary file or folder and lock it for as long as this process lives, however it ends; the handle, or `None`
-    if another process (or another thread) has it, or if there are no locks here."""
-    with contextlib.suppress(ImportError, OSError):
+    if there are no locks here. Raises `BlockingIOError` if another process (or thread) has it or has just removed it, and
+    `OSError` if it cannot be opened."""
+    try:
         import fcntl
-
-        handle = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(name)):
-                return handle
+    except ImportError:
+        return None
+    handle = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.exists(name) and os.path.samestat(os.fstat(handle), os.stat(name)):
+            return handle
+        raise BlockingIOError
+    except BlockingIOError:
         os.close(handle)
+        raise
+    except OSError:
+        os.close(handle)
+        return None
+
+
+def locked(name: Path, flags: int) -> int | None:
+    """Return what `lock` does, and `None` too where it raises."""
+    with contextlib.suppress(OSError):
+        return lock(name, flags)
     return None
 
 

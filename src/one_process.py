@@ -6,28 +6,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from src.files import UNFINISHED, temporary_prefix
+from src.files import UNFINISHED, lock, temporary_prefix
 
 
 @contextlib.contextmanager
 def by_one_process(path: Path) -> Iterator[None]:
     """Let one process at a time work on the files that are named after `path`, however it ends. Raises `ValueError` naming
     `path` while another one does; where there are no locks nobody knows, and all go on."""
-    name, handle = path.parent / f"{temporary_prefix(path)}lock", None
+    name = path.parent / f"{temporary_prefix(path)}lock"
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(ImportError):
-        import fcntl
-
-        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise ValueError(f"{path} is being written by another process: wait for it, or choose another name or "
-                             "folder") from None
-        except OSError:
-            pass
+    try:
+        handle = lock(name, os.O_RDWR | os.O_CREAT)
+    except BlockingIOError:
+        raise ValueError(f"{path} is being written by another process: wait for it, or choose another name or "
+                         "folder") from None
     UNFINISHED.add(str(name))
     try:
         yield

@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from src.data.crops import Crops, make_trimap, open_backgrounds
 from src.data.decoded import Pack, Sample, write_pack
 from src.data.layouts import Pair, check_somebody, find_images, find_pairs, has_split, read_pair
 from src.data.scene import PLAIN, Staging
-from src.data.sources import Sources, as_sources
+from src.data.sources import Sources, as_sources, mark_of
 from src.media.picture_reader import read_image
 
 __all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
@@ -29,11 +27,6 @@ def unlabeled(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a picture without alpha as `read_pair` reads one with: its alpha is 0."""
     image = read_image(path)
     return image, np.zeros(image.shape[:2], np.float32)
-
-
-def mark_of(paths: Sequence[Path]) -> str:
-    """Return eight letters that change with the names of files, and not with their folders."""
-    return hashlib.sha256("\n".join(path.name for path in paths).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 class MattingDataset(Dataset):
@@ -87,7 +80,7 @@ class MattingDataset(Dataset):
     def described(self) -> str:
         """Say how many pictures are in which sets, with a mark of their names; where their folders are does not count."""
         paths = [pair.image for pair in self.pairs] + (self.backgrounds.paths if self.backgrounds is not None else [])
-        mark = mark_of(paths)
+        mark = mark_of(path.name for path in paths)
         sets = " + ".join(f"{count}" + ("" if weight == 1 else f" x {weight:g}") for count, weight in self.parts)
         return f"{sets} pictures ({mark})"
 

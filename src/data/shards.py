@@ -7,7 +7,6 @@ webdataset (Aizman et al., *High Performance I/O For Large Scale Deep Learning*,
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import itertools
 import json
@@ -27,6 +26,7 @@ from src.data.composition import foreground_colours
 from src.data.crops import Crops
 from src.data.decoded import Sample
 from src.data.layouts import Pair, read_pair
+from src.data.sources import mark_of
 from src.files import moved_into_place
 from src.records import parse_json
 
@@ -120,7 +120,7 @@ class ShardDataset(IterableDataset):
 
     def described(self) -> str:
         """Return how many shards there are, and a mark that changes with their names, wherever their folders are."""
-        mark = hashlib.sha256("\n".join(name.rpartition("/")[2] for name in self.names).encode()).hexdigest()[:8]
+        mark = mark_of(name.rpartition("/")[2] for name in self.names)
         return f"{len(self.names)} shards ({mark})"
 
     def picture_names(self) -> list[str]:

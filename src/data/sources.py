@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +82,11 @@ def pairs_by_set(data: Sources, split: str = "val", *, half: str | None = None,
         if not found[name]:
             raise ValueError(f"{source.path} has no pictures in the half {half!r} of {split}")
     return found
+
+
+def mark_of(names: Iterable[str]) -> str:
+    """Return eight letters that change with the names of files."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def with_split(data: Sources | Shards, split: str = "val") -> list[Source]:

@@ -14,7 +14,7 @@ from src.media.strips import strips
 KINDS = ("alpha", "cutout", "composite", "sheet")
 # What is written unless told otherwise, of a picture and of a video.
 STILL_KINDS, VIDEO_KINDS = KINDS[:3], ("alpha", "composite")
-SHEET_HEIGHT = 640
+SHEET_HEIGHT, PANELS = 640, 4
 CHECKS = (153, 204)
 
 
@@ -44,9 +44,17 @@ def checkerboard(height: int, width: int, side: int = 16) -> np.ndarray:
 
 def longest_side(kind: str, height: int, width: int) -> int:
     """Return the longest side of a result of a picture of `height` x `width`; of a sheet, four panels and no labels."""
-    if kind != "sheet":
-        return max(height, width)
-    return max(height, 4 * width) if height <= SHEET_HEIGHT else 4 * max(1, round(width * SHEET_HEIGHT / height))
+    if kind == "sheet":
+        height, width = panel_size(height, width)
+        width *= PANELS
+    return max(height, width)
+
+
+def panel_size(height: int, width: int) -> tuple[int, int]:
+    """Return height and width of a panel of the sheet of a picture of `height` x `width`, without its label."""
+    if height <= SHEET_HEIGHT:
+        return height, width
+    return SHEET_HEIGHT, max(1, round(width * SHEET_HEIGHT / height))
 
 
 def sheet(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, composed: np.ndarray) -> np.ndarray:
@@ -54,9 +62,8 @@ def sheet(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, composed
     height, width = alpha.shape
     cut = composite(foreground, alpha, checkerboard(height, width, max(4, min(height, width) // 32)))
     panels = {"image": image, "alpha": np.repeat(to_uint8(alpha)[..., None], 3, 2), "cut-out": cut, "composite": composed}
-    if height > SHEET_HEIGHT:
-        size = max(1, round(width * SHEET_HEIGHT / height)), SHEET_HEIGHT
-        panels = {name: cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for name, panel in panels.items()}
+    if (size := panel_size(height, width)) != (height, width):
+        panels = {name: cv2.resize(panel, size[::-1], interpolation=cv2.INTER_AREA) for name, panel in panels.items()}
     return np.hstack([_labelled(panel, name) for name, panel in panels.items()])
 
 

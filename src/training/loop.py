@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from src.checkpoint import save_model
 from src.console import note
 from src.data.batches import Batches, ended_with
-from src.data.samples import CACHE_DIR, mark_of
+from src.data.samples import CACHE_DIR
 from src.data.shards import ShardDataset
-from src.data.sources import Shards, Source, Sources, as_sources, pairs_by_set, with_split
+from src.data.sources import Shards, Source, Sources, as_sources, mark_of, pairs_by_set, with_split
 from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
 from src.results import source_of
@@ -47,15 +47,14 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
     """
     model, recipe = apply_mode(model, recipe)
     judged = with_split(data_dir) if val_dir is None else as_sources(val_dir)
-    pairs_by_set(judged, half=val_half)
+    choosing = described(judged, half=val_half, limit=val_limit, ref_size=val_ref_size)
     dataset = make_dataset(data_dir, recipe, cache_dir, judged)
     batches = make_batches(dataset, recipe)
     state = start_state(model.to(memory_format=torch.channels_last), recipe, batches.steps)
     folders = list(data_dir.patterns) if isinstance(data_dir, Shards) else [
         f"{source.path}={source.weight:g}" for source in as_sources(data_dir)]
     state_path = Path(f"{stem}_resume.pt")
-    marks = {"sources": source_of(info.get("origin")), "data": dataset.described(),
-             "judged": described(judged, half=val_half, limit=val_limit, ref_size=val_ref_size)}
+    marks = {"sources": source_of(info.get("origin")), "data": dataset.described(), "judged": choosing}
     log = go_on(state_path, state, recipe, marks) if resume else []
     if recipe.mode == "scratch-b" and rank() == 0:
         print(f"scratch-b: {recipe.epochs} epochs")
@@ -103,7 +102,7 @@ def is_saved(epochs: int, recipe: Recipe, save_step: int) -> bool:
 def described(judged: Sequence[Source], *, half: str | None, limit: int | None, ref_size: int) -> str:
     """Say how many pictures choose the best epoch, with a mark of their names, and at which size the network sees them."""
     paths = [pair.image for pairs in pairs_by_set(judged, half=half, limit=limit).values() for pair in pairs]
-    return f"{len(paths)} pictures ({mark_of(paths)}) at {ref_size} px"
+    return f"{len(paths)} pictures ({mark_of(path.name for path in paths)}) at {ref_size} px"
 
 
 @contextlib.contextmanager
