@@ -30,7 +30,7 @@ from src.pruning.criteria import CRITERIA, filter_scores, score_model
 from src.pruning.options import add_choice_options, make_choice
 from src.pruning.report import draw_widths, pruning_table
 from src.pruning.slicing import check_weights, inherit
-from src.pruning.stepwise import add_step_options, prune_stepwise, step_recipe
+from src.pruning.stepwise import STEP_OPTIONS, add_step_options, prune_stepwise, step_recipe
 from src.results import STEP_FILE, check_result, files_like, origin
 from src.script import run_script
 
@@ -118,6 +118,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.resume and args.overwrite:
         parser.error("--resume goes on with what is there, --overwrite replaces it: give one of them")
+    if args.steps and not args.weight_replace:
+        parser.error("--no-weight-replace begins with new weights, --steps retrains those that are kept: give one of them")
+    for name in ("resume", *STEP_OPTIONS) if not args.steps else ():
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} goes with --steps")
+    if args.data_dir is not None and not args.steps and args.criterion != "taylor":
+        parser.error(f"--data-dir {args.data_dir} goes with --steps and --criterion taylor")
     return args
 
 

@@ -129,11 +129,26 @@ def test_a_search_is_named_and_loads(dense_ckpt, tmp_path, capsys):
                                             (["--target-latency", "20", "--rule", "paper"], "--rule tied"),
                                             (["--target-latency", "20", "--target-macs", "4e9"], "goes without"),
                                             (["--target-latency", "nan"], "--target-latency is nan"),
-                                            (["--threads", "0"], "--threads is 0"),
-                                            (["--round-branches-to", "16"], "--round-branches-to goes with --search")])
+                                            (["--target-latency", "20", "--threads", "0"], "--threads is 0"),
+                                            (["--round-branches-to", "16"], "--round-branches-to goes with --search"),
+                                            (["--round-to", "16"], "--round-to goes with --rule tied"),
+                                            (["--target-macs", "4e9", "--round-to", "8"], "--round-to goes with --rule"),
+                                            (["--target-macs", "4e9", "--ratio", "0.3"], "--ratio goes without targets"),
+                                            (["--widths", "f.1x=8", "--threshold", "0.3"], "--threshold goes without"),
+                                            (["--precision", "bf16"], "--precision goes with --target-latency"),
+                                            (["--calib-dir", "x"], "--calib-dir goes with --target-latency")])
 def test_options_that_do_not_go_together_are_refused(dense_ckpt, args, said):
     with pytest.raises(ValueError, match=said):
         main(["--ckpt-path", str(dense_ckpt), *args])
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--rule", "tied", "--steps", "2", "--data-dir", "x", "--no-weight-replace"], "--no-weight-replace begins"),
+    (["--resume"], "--resume goes with --steps"), (["--step-epochs", "3"], "--step-epochs goes with --steps"),
+    (["--data-dir", "x"], "--data-dir x goes with --steps and --criterion taylor")])
+def test_what_only_steps_use_is_not_dropped_in_silence(dense_ckpt, tmp_path, capsys, args, said):
+    assert status_of(main, "--ckpt-path", dense_ckpt, "--save-dir", tmp_path / "r", *args) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 
 def test_a_latency_target_is_met_and_said(dense_ckpt, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,8 @@ from src.pruning.slicing import inherit
 from src.training.loop import train
 from src.training.recipe import Recipe
 
+STEP_OPTIONS = ("step_epochs", "step_batch_size", "step_lr", "step_input_size")
+
 
 def step_config(dense: MODNetConfig, final: MODNetConfig, share: float) -> MODNetConfig:
     """Return the widths `share` (0 to 1) of the way from `dense` to `final`, two networks of one topology."""
