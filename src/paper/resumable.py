@@ -30,8 +30,14 @@ def fingerprint(value: object) -> object:
 
 
 def _pictures(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """List the pictures of a folder: name, bytes and time."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in image_suffixes() and path.is_file())
+    """List the pictures of a folder and those in it: name, bytes and time. Links are followed, to each folder once."""
+    seen, found = {os.path.realpath(folder)}, []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders)}
+        folders[:] = [name for name, place in real.items() if place not in seen]
+        seen.update(real.values())
+        found += [Path(parent, name) for name in names]
+    found = sorted(path for path in found if path.suffix.lower() in image_suffixes() and path.is_file())
     return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in found)
 
 

@@ -66,3 +66,19 @@ def test_a_data_set_copied_anew_is_the_same_and_one_with_another_picture_of_the_
     assert picture.stat().st_size == size and begun() == 2
     picture.rename(picture.with_name("2.bmp"))
     assert begun() == 3
+
+
+def test_pictures_of_linked_folders_count_and_a_link_in_a_circle_ends(tmp_path):
+    def begun():
+        return Steps(tmp_path).run("a", lambda: {"answer": calls.append(0) or len(calls)}, inputs=[tmp_path / "data"],
+                                   outputs=[])["answer"]
+
+    calls, picture = [], tmp_path / "elsewhere" / "fg" / "1.png"
+    picture.parent.mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "val").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "data")
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 10, np.uint8))
+    assert begun() == begun() == 1
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 11, np.uint8))
+    assert begun() == 2
