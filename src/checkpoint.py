@@ -17,9 +17,9 @@ from src.state_file import check_like, check_tensor, load_state, save_state, sta
 __all__ = ["find_prune_info", "load_backbone", "load_model", "load_state", "save_model", "save_state", "state_bytes",
            "torch_device"]
 
-# Under what others keep the state dict in a checkpoint, and what they put before each name.
+# Under what others keep the state dict in a checkpoint, and what they put before each name, as `torch.compile` does too.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "module")
-PREFIXES = ("module.", "model.", "net.", "network.")
+PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.")
 _MOST_WRAPPED = 2
 
 

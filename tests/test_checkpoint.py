@@ -22,7 +22,8 @@ def outputs(path, **kwargs):
 
 @pytest.mark.parametrize("key", [
     "module.lr_branch.backbone.model.features.0.cbr.0.weight", "lr_branch.backbone.model.features.0.0.weight",
-    "module.backbone.model.features.0.0.weight", "backbone.model.features.0.cbr.0.weight"])
+    "module.backbone.model.features.0.0.weight", "backbone.model.features.0.cbr.0.weight",
+    "module._orig_mod.backbone.model.features.0.0.weight", "_orig_mod.module.backbone.model.features.0.0.weight"])
 def test_every_spelling_of_a_key_is_ours(key):
     assert clean_key(key) == "backbone.model.features.0.0.weight"
 
