@@ -17,6 +17,8 @@ from src.media.strips import strips
 
 # What a network sees, and the eye, where a picture is transparent.
 NEUTRAL, WHITE = (128, 128, 128), (255, 255, 255)
+# So many levels may red, green and blue of a grey pixel differ: lossy formats do not keep them the same, WebP never does.
+OFF_GREY = 8
 
 
 class Picture(NamedTuple):
@@ -118,8 +120,8 @@ def read_alpha(path: Path, data: bytes | None = None) -> np.ndarray:
     elif picture.mode in ("1", "L", "LA", "La"):
         matte, full = np.asarray(picture.getchannel(0) if picture.mode != "1" else picture.convert("L")), 255
     else:
-        rgb = np.asarray(picture.convert("RGB"))
-        if (rgb[..., 1:] != rgb[..., :1]).any():
+        rgb = np.asarray(picture := picture.convert("RGB"))
+        if (rgb[..., 1:] != rgb[..., :1]).any() and np.ptp(rgb, axis=-1).max() > OFF_GREY:
             raise ValueError(f"{path} has colours: an alpha matte is a grey picture, or the alpha channel of one")
-        matte, full = rgb[..., 0], 255
+        matte, full = np.asarray(picture.convert("L")), 255
     return _turned(matte, decoded.turn).astype(np.float32) / np.float32(full)

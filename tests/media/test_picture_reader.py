@@ -88,6 +88,15 @@ def test_an_alpha_with_colours_is_refused_by_name(tmp_path: Path) -> None:
         read_alpha(path)
 
 
+def test_a_matte_of_lossy_webp_whose_grey_is_off_by_a_level_is_a_matte(tmp_path: Path) -> None:
+    y, x = np.mgrid[:300, :250]
+    matte = (np.clip(100.5 - np.hypot(y - 150, x - 125), 0, 1) * 255).astype(np.uint8)
+    path = save(tmp_path / "a.webp", Image.fromarray(matte))
+    colours = np.asarray(Image.open(path).convert("RGB"))
+    assert (colours[..., 1] != colours[..., 0]).any(), "what this is about"
+    assert np.abs(read_alpha(path) - matte / 255).mean() < 0.001
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "tif", "webp"])
 def test_half_a_file_is_refused_by_name_and_in_one_line(
         tmp_path: Path, kind: str, capfd: pytest.CaptureFixture) -> None:
