@@ -96,8 +96,8 @@ def read_pair(pair: Pair, data: tuple[bytes | None, bytes | None] = (None, None)
     """Read a picture (H, W, 3) uint8 RGB and its alpha (H, W) float32 in [0, 1], of `data` if the bytes of both are at hand.
     Raises `ValueError` if their sizes differ or the levels are not those of a matte."""
     image, alpha = read_image(pair.image, data=data[0]), read_alpha(pair.alpha, data[1])
-    if image.shape[:2] == alpha.shape[::-1]:
-        # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it.
+    if image.shape[:2] == alpha.shape[::-1] != alpha.shape:
+        # Some sets drew their mattes on the picture as it is stored, not as its EXIF turns it; of a square nothing tells.
         image = read_image(pair.image, exif=False, data=data[0])
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"{pair.alpha} is {alpha.shape[1]}x{alpha.shape[0]}, but {pair.image} is "

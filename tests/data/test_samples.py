@@ -94,6 +94,18 @@ def test_a_matte_drawn_on_the_stored_picture_fits_whatever_its_exif_says(tmp_pat
         assert (image[..., 0] / 255 == read).all()
 
 
+def test_a_square_picture_is_turned_as_its_exif_says_and_so_is_its_matte(tmp_path):
+    stored, exif = np.zeros((60, 60, 3), np.uint8), Image.Exif()
+    stored[:, :30] = 255
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(stored[..., 0]).save(tmp_path / "exif.png", exif=exif)
+    cv2.imwrite(str(tmp_path / "turned.png"), np.rot90(stored[..., 0], -1))
+    for name in ("exif", "turned"):
+        image, read = read_pair(Pair(tmp_path / "a.png", tmp_path / f"{name}.png"))
+        assert (image[..., 0] / 255 == read).all() and read[0].all()
+
+
 def test_memory_is_bounded(discs, monkeypatch):
     monkeypatch.setattr(samples, "CACHE_BYTES", 1)
     dataset = MattingDataset(discs, size=64)
