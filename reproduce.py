@@ -36,6 +36,8 @@ from src.training.recipe import Recipe
 
 SAMPLE = ROOT / "data" / "sample"
 EPOCHS = {"pipeline": 12, "retraining": 1}
+# Options that say nothing in the other table.
+ONLY = {"pipeline": ("seed", "threads"), "retraining": ("seeds", "rules", "ref_size")}
 GENERATED = {"train": 48, "val": 8, "seed": 0, "height": 384, "width": 320}
 
 
@@ -69,7 +71,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="of training (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="data loading processes (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="evaluate only the first N images")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the timing (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the timing, of --table pipeline (default: "
+                        "%(default)s)")
     parser.add_argument("--device", default="auto", help="of training: cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="of --table pipeline (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of --table retraining (default: %(default)s)")
@@ -82,15 +85,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ray-cores", type=int, metavar="N", help="cores of one training (default: as many as there are "
                         "for each of them)")
     args = parser.parse_args(argv)
-    args.seeds = list(dict.fromkeys(args.seeds))
+    args.seeds, args.rules = list(dict.fromkeys(args.seeds)), tuple(args.rules)
     args.epoch = EPOCHS[args.table] if args.epoch is None else args.epoch
     for name in ("limit", "threads", "ray_cores"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} is {getattr(args, name)}, allowed are whole numbers from 1")
     if args.ref_size is not None and args.ref_size not in JUDGED_SIZES:
         parser.error(wrong_ref_size(args.ref_size, JUDGED_SIZES))
-    if args.table != "retraining" and (args.ref_size is not None or tuple(args.rules) != RULES):
-        parser.error("--ref-size and --rules go with --table retraining")
+    for table, names in ONLY.items():
+        for name in names if table != args.table else ():
+            if getattr(args, name) != parser.get_default(name):
+                parser.error(f"--{name.replace('_', '-')} goes with --table {table}")
     if args.ray_cores is not None and args.ray is None:
         parser.error("--ray-cores goes with --ray")
     if min(args.seeds) < 0:

@@ -61,6 +61,18 @@ def test_bad_input_costs_one_line(tmp_path, monkeypatch, capsys):
     assert "none" in said and len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("args", "said"), [
+    (["--seeds", 0, 1], "--seeds goes with --table retraining"),
+    (["--rules", "paper"], "--rules goes with --table retraining"),
+    (["--ref-size", 160], "--ref-size goes with --table retraining"),
+    (["--table", "retraining", "--seed", 1], "--seed goes with --table pipeline"),
+    (["--table", "retraining", "--threads", 1], "--threads goes with --table pipeline")])
+def test_options_of_the_other_table_are_refused(tmp_path, monkeypatch, capsys, args, said):
+    monkeypatch.chdir(tmp_path)
+    assert status_of(reproduce.main, *args) == 2 and said in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def make_report(published, ours, shipped):
     def counts(mse, share):
         return {"params": 2e6 * share, "macs_train": 3e9, "macs_deploy": 2e9 * share, "bytes_fp32": 8e6, "mse": mse,
