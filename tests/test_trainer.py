@@ -99,7 +99,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(discs, tmp_path
 
 EVERYTHING = Recipe(epochs=3, batch_size=1, accumulate=2, steps_per_epoch=2, lr=0.01, optimizer="adamw", input_size=(64, 96),
                     weight_decay=0.02, schedule="cosine", warmup_steps=2, clip_norm=1.0, freeze_bn_steps=3, ema=0.9,
-                    scale=(1.0, 1.3), composition_prob=0.7)
+                    scale=(1.0, 1.3))
 
 
 def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_run_with_every_option_resumes_exactly(discs, tmp_path, monkeypatch):
     teacher = tmp_path / "teacher.ckpt"
     save_model(randomise(MODNet(tiny_config()), 5), teacher, to_prune_info(tiny_config()))
     recipe = dataclasses.replace(EVERYTHING, background_dir=str(tmp_path / "backgrounds"), person_scale=(0.4, 1.2),
-                                 two_people_prob=0.5, semantic_only_dir=str(discs),
+                                 composition_prob=0.7, two_people_prob=0.5, semantic_only_dir=str(discs),
                                  teacher=str(teacher), unlabeled_dir=str(discs / "val/fg"), soc=True)
     options = {"cache_dir": tmp_path / "cache", "val_every": 2, "val_limit": 1}
     train(*fresh(), discs, recipe, stem=tmp_path / "whole", **options)

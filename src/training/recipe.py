@@ -20,6 +20,8 @@ MODES = ("finetune", "scratch-e", "scratch-b")
 OVER_0 = ("epochs", "batch_size", "lr", "backbone_lr", "steps_per_epoch", "accumulate", "clip_norm")
 FROM_0 = ("semantic_scale", "detail_scale", "matte_scale", "weight_decay", "warmup_steps", "distill_scale",
           "feature_scale", "soc_scale", "int8_every", "seed")
+# What says nothing by itself.
+NEEDS = {"composition_prob": "background_dir", "distill_scale": "teacher", "feature_scale": "teacher", "soc_scale": "soc"}
 PROBABILITIES = ("composition_prob", "two_people_prob", "distractor_prob")
 
 
@@ -101,6 +103,10 @@ class Recipe:
         self._check_sources()
 
     def _check_sources(self) -> None:
+        for name, source in NEEDS.items():
+            if not getattr(self, source) and getattr(self, name) != Recipe.__dataclass_fields__[name].default:
+                raise ValueError(f"{name.replace('_', '-')} is {getattr(self, name)}, which says nothing without "
+                                 f"{source.replace('_', '-')}")
         if self.background_dir is None and not self.staging.is_plain:
             raise ValueError("person-scale, two-people-prob and distractor-prob compose pictures: give background-dir")
         if self.unlabeled_dir is not None and self.teacher is None and not self.soc:

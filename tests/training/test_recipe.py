@@ -62,6 +62,10 @@ def test_each_step_has_a_size_of_its_own_and_the_same_when_resumed():
     ({"schedule": "onecycle", "warmup_steps": 5}, "warmup-steps"), ({"weight_decay": -1}, "weight-decay is -1"),
     ({"unlabeled_dir": "x"}, "give a teacher"), ({"soc": True}, "soc needs pictures"), ({"mode": "x"}, "mode is x"),
     ({"soc": True, "unlabeled_dir": "x", "detail_scale": 0, "matte_scale": 0}, "soc needs detail and matte"),
+    ({"composition_prob": 0.9}, "composition-prob is 0.9, which says nothing without background-dir"),
+    ({"distill_scale": 2}, "distill-scale is 2, which says nothing without teacher"),
+    ({"feature_scale": 0}, "feature-scale is 0, which says nothing without teacher"),
+    ({"teacher": "t", "soc_scale": 2}, "soc-scale is 2, which says nothing without soc"),
     ({"batch_size": 0}, "batch-size is 0"), ({"matte_scale": float("nan")}, "matte-scale"), ({"seed": -1}, "seed is -1")])
 def test_bad_numbers_are_named(change, said):
     with pytest.raises(ValueError, match=said):

@@ -49,12 +49,12 @@ def test_a_state_older_than_an_option_goes_on_while_the_option_has_its_default(t
     state.step = 3
     save_train_state(path, state, RECIPE, [{"epoch": 0}])
     saved = load_state(path)
-    del saved["recipe"]["soc_scale"]
+    del saved["recipe"]["matte_scale"]
     save_state(saved, path)
     again = start_state(fresh()[0], RECIPE, 4)
     assert restore(path, again, RECIPE) == [{"epoch": 0}] and again.step == 3
-    with pytest.raises(ValueError, match="another run: soc-scale was 1.0, now it is 2.0"):
-        restore(path, again, dataclasses.replace(RECIPE, soc_scale=2.0))
+    with pytest.raises(ValueError, match="another run: matte-scale was 1.0, now it is 2.0"):
+        restore(path, again, dataclasses.replace(RECIPE, matte_scale=2.0))
 
 
 RECIPE_OF_1 = Recipe(epochs=1, batch_size=5, input_size=64)
