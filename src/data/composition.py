@@ -16,6 +16,8 @@ from src.files import write_atomically
 from src.media.foreground import multi_level
 from src.media.picture_reader import read_image
 
+# Of decoded pictures that are kept in memory: so many of those to train on, and so many of backgrounds.
+CACHE_BYTES = 4 * 2**30
 # Beginnings of the names of pictures that show objects and animals.
 THINGS = ("coco_", "flic_")
 
@@ -60,7 +62,7 @@ def put_on(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarray) ->
 
 
 class Backgrounds:
-    """Pictures of a folder, shrunk to what training needs and kept in memory from the first time on."""
+    """Pictures of a folder, shrunk to what training needs and kept in memory from the first time on, up to `CACHE_BYTES`."""
 
     def __init__(self, folder: Path, size: int) -> None:
         """Find the pictures; `size` is the side of training crops. Raises `FileNotFoundError`, or `ValueError` for an empty
@@ -68,21 +70,27 @@ class Backgrounds:
         self.paths, self.size = find_images(folder), size
         self.things = [index for index, path in enumerate(self.paths) if path.name.startswith(THINGS)]
         self._cache: dict[int, np.ndarray] = {}
+        self._cached_bytes = 0
 
     def load(self, index: int) -> np.ndarray:
         """Read a picture as (H, W, 3) uint8 RGB."""
-        if index not in self._cache:
-            image = read_image(self.paths[index])
-            shrink = 1.5 * self.size / min(image.shape[:2])
-            if shrink < 1:
-                to = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
-                image = cv2.resize(image, to, interpolation=cv2.INTER_AREA)
+        if index in self._cache:
+            return self._cache[index]
+        image = read_image(self.paths[index])
+        shrink = 1.5 * self.size / min(image.shape[:2])
+        if shrink < 1:
+            to = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
+            image = cv2.resize(image, to, interpolation=cv2.INTER_AREA)
+        if self._cached_bytes < CACHE_BYTES:
             self._cache[index] = image
-        return self._cache[index]
+            self._cached_bytes += image.nbytes
+        return image
 
     def load_all(self) -> None:
-        """Read every picture now, so that processes forked later share them."""
+        """Read as many pictures now as are kept, so that processes forked later share them."""
         for index in range(len(self.paths)):
+            if self._cached_bytes >= CACHE_BYTES:
+                break
             self.load(index)
 
     def draw(self, side: int, rng: np.random.Generator, *, things: bool = False) -> np.ndarray:

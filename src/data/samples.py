@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from src.console import progress_bar
-from src.data.composition import cached_colours, file_key
+from src.data.composition import CACHE_BYTES, cached_colours, file_key
 from src.data.crops import Crops, make_trimap, open_backgrounds
 from src.data.decoded import Pack, Sample, write_pack
 from src.data.layouts import Pair, check_somebody, find_images, find_pairs, has_split, read_pair
@@ -19,7 +19,6 @@ from src.media.picture_reader import read_image
 
 __all__ = ["MattingDataset", "Pair", "find_pairs", "has_split", "make_trimap", "read_pair"]
 
-CACHE_BYTES = 4 * 2**30
 CACHE_DIR = Path("result/cache")
 
 

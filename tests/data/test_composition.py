@@ -65,3 +65,16 @@ def test_backgrounds_are_squares_and_an_empty_folder_is_named(tmp_path):
     assert backgrounds.load(0).shape == (128, 96, 3)
     drawn = backgrounds.draw(50, np.random.default_rng(0))
     assert drawn.shape == (50, 50, 3) and drawn.std(axis=(0, 1)).max() < 1
+
+
+def test_a_large_folder_of_backgrounds_does_not_fill_the_memory(tmp_path, monkeypatch):
+    for index in range(5):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((64, 64, 3), 50 * index, np.uint8))
+    monkeypatch.setattr(composition, "CACHE_BYTES", 2 * 64 * 64 * 3)
+    read, original = [], composition.read_image
+    monkeypatch.setattr(composition, "read_image", lambda path: (read.append(path.stem), original(path))[1])
+    backgrounds = Backgrounds(tmp_path, 64)
+    backgrounds.load_all()
+    assert read == ["0", "1"]
+    assert [int(backgrounds.load(index).max()) for index in (0, 1, 4, 4)] == [0, 50, 200, 200]
+    assert read == ["0", "1", "4", "4"]
