@@ -100,7 +100,13 @@ def is_saved(epochs: int, recipe: Recipe, save_step: int) -> bool:
 
 
 def described(judged: Sequence[Source], *, half: str | None, limit: int | None, ref_size: int) -> str:
-    """Say how many pictures choose the best epoch, with a mark of their names, and at which size the network sees them."""
+    """Say how many pictures choose the best epoch, with a mark of their names, and at which size the network sees them.
+
+    Raises `ValueError` for a half or number of them where there are none.
+    """
+    for name, value in (("val-half", half), ("val-limit", limit)):
+        if value is not None and not judged:
+            raise ValueError(f"{name} is {value}, but no data set has a val of its own: give --val-dir")
     paths = [pair.image for pairs in pairs_by_set(judged, half=half, limit=limit).values() for pair in pairs]
     return f"{len(paths)} pictures ({mark_of(path.name for path in paths)}) at {ref_size} px"
 

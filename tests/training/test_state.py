@@ -57,6 +57,15 @@ def test_a_state_older_than_an_option_goes_on_while_the_option_has_its_default(t
         restore(path, again, dataclasses.replace(RECIPE, matte_scale=2.0))
 
 
+@pytest.mark.parametrize(("options", "said"), [({"val_half": "choose"}, "val-half is choose"),
+                                               ({"val_limit": 2}, "val-limit is 2")])
+def test_what_says_how_to_judge_is_refused_where_nothing_judges(discs, tmp_path, options, said):
+    shutil.rmtree(discs / "val")
+    with pytest.raises(ValueError, match=f"{said}, but no data set has a val of its own: give --val-dir"):
+        train(*fresh(), discs, RECIPE, stem=tmp_path / "a", **options)
+    assert not list(tmp_path.glob("a*"))
+
+
 RECIPE_OF_1 = Recipe(epochs=1, batch_size=5, input_size=64)
 
 
