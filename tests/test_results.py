@@ -189,6 +189,17 @@ def test_a_training_refuses_before_any_work_where_another_run_is(tmp_path: Path,
     assert json.loads((tmp_path / "x_best.json").read_text())["training"]["lr"] == 0.02
 
 
+def test_a_shorter_run_that_overwrites_leaves_no_checkpoint_of_the_longer_one(tmp_path: Path, discs: Path) -> None:
+    source = save(tmp_path / "x.ckpt")
+    for name in ("x_epoch1", "x_epoch9", "x_epoch10"):
+        save(tmp_path / f"{name}.ckpt")
+    (tmp_path / "x_epoch9_eval.json").touch()
+    assert train(source, discs, "--overwrite", "--epoch", "2", "--val-every", "2", "--save-step", "2") == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix in (".ckpt", ".json")) == [
+        "x.ckpt", "x.json", "x_best.ckpt", "x_best.json", "x_epoch1.ckpt", "x_epoch1.json", "x_epoch9_eval.json"]
+    assert json.loads((tmp_path / "x_epoch1.json").read_text())["training"]["epoch"] == 1
+
+
 def test_files_of_a_run_are_told_from_those_of_other_names(tmp_path: Path) -> None:
     for name in ("x_best.ckpt", "x_epoch12.json", "x_log.jsonl", "x_epoch0_best.ckpt", "xy_best.ckpt", "x.ckpt",
                  "x_best_eval.json"):

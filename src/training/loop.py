@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from src.data.shards import ShardDataset
 from src.data.sources import Shards, Source, Sources, as_sources, mark_of, pairs_by_set, with_split
 from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
-from src.results import source_of
+from src.results import files_like, source_of
 from src.script import NetworkError
 from src.training.distributed import rank
 from src.training.loading import load_training, make_batches, make_dataset
@@ -33,6 +34,8 @@ from src.training.validate import validate
 
 # What the best checkpoint is chosen by; the second where only semantics are trained.
 SCORES = ("val_mse", "val_semantic")
+# The checkpoints of a run, after its stem.
+CHECKPOINT = re.compile(r"_(?:best|epoch\d+)\.(?:ckpt|json)")
 
 
 def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe, *, stem: Path, workers: int = 0,
@@ -86,6 +89,8 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
                                      "learning rate") from None
             save_epoch(state.result, info, recipe, log, data_dir=folders, stem=stem,
                        save=is_saved(epoch + 1, recipe, save_step))
+            if epoch == 0:
+                remove_older(stem, row, saved=is_saved(1, recipe, save_step))
             save_train_state(state_path, state, recipe, log, **marks)
             write_log(log, stem)
             if writer is not None:
@@ -97,6 +102,15 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
 def is_saved(epochs: int, recipe: Recipe, save_step: int) -> bool:
     """Return whether a checkpoint of its own is written after this many epochs."""
     return epochs == recipe.epochs or epochs % save_step == 0
+
+
+def remove_older(stem: Path, row: dict, *, saved: bool) -> None:
+    """Remove the checkpoints of a run that was there before and is replaced: all but those that the first epoch wrote, whose
+    `row` says whether it was judged, and `saved` whether it has one of its own."""
+    written = ["_best"] * any(score in row for score in SCORES) + ["_epoch0"] * saved
+    for path in files_like(stem, CHECKPOINT):
+        if path.stem.removeprefix(stem.name) not in written:
+            path.unlink()
 
 
 def described(judged: Sequence[Source], *, half: str | None, limit: int | None, ref_size: int) -> str:
