@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -9,6 +10,10 @@ from torch import nn
 
 from src.console import note
 from src.training.distillation import Student
+
+# The others wait while the first process decodes pictures, estimates colours and validates, which can take hours; torch
+# gives up after 10 or 30 minutes. That a process has died is noticed by torchrun.
+LONGEST_WAIT = timedelta(days=1)
 
 
 def join(device: str) -> str:
@@ -21,7 +26,7 @@ def join(device: str) -> str:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         warn_of_restarts()
-        dist.init_process_group("nccl" if on_gpu else "gloo")
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=LONGEST_WAIT)
     return device
 
 

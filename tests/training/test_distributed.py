@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,13 @@ def test_a_restart_that_would_not_find_its_peers_is_foretold(monkeypatch, capsys
         monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", restarts)
         warn_of_restarts()
         assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in capsys.readouterr().err) == said
+
+
+def test_processes_wait_for_the_first_one_as_long_as_it_prepares_and_validates(monkeypatch):
+    begun = {}
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **options: begun.update(options))
+    assert join("cpu") == "cpu" and begun["timeout"] >= timedelta(days=1)
 
 
 def test_a_single_process_needs_no_group(tiny_model):
