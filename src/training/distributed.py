@@ -70,6 +70,16 @@ def sum_over_processes(values: dict[str, float]) -> dict[str, float]:
     return {name: sum(other.get(name, 0.0) for other in gathered) for part in gathered for name in part}
 
 
+def check_alike(name: str, value: int, hint: str) -> None:
+    """Raise `ValueError` in every process, with the `name` of a number and a `hint`, if it is not the same in all."""
+    if world_size() == 1:
+        return
+    values: list[int] = [0] * world_size()
+    dist.all_gather_object(values, value)
+    if len(set(values)) > 1:
+        raise ValueError(f"{name} is {', '.join(map(str, values))} for the processes 0 to {len(values) - 1}: {hint}")
+
+
 class _Sum(torch.autograd.Function):
     """Sum of a tensor over the processes, through which gradients flow to all of them."""
 

@@ -23,7 +23,7 @@ from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
 from src.results import files_like, source_of
 from src.script import NetworkError
-from src.training.distributed import rank
+from src.training.distributed import check_alike, rank
 from src.training.loading import load_training, make_batches, make_dataset
 from src.training.log import open_tensorboard, write_log, write_scalars
 from src.training.modes import apply_mode
@@ -59,6 +59,7 @@ def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe,
     state_path = Path(f"{stem}_resume.pt")
     marks = {"sources": source_of(info.get("origin")), "data": dataset.described(), "judged": choosing}
     log = go_on(state_path, state, recipe, marks) if resume else []
+    check_alike(f"the number of epochs in {state_path}", len(log), "--save-dir must be a folder that every machine sees")
     if recipe.mode == "scratch-b" and rank() == 0:
         print(f"scratch-b: {recipe.epochs} epochs")
     if recipe.semantic_training and rank() == 0:

@@ -14,6 +14,7 @@ from src.checkpoint import load_state, save_state
 from src.models.modnet import MODNet
 from src.training.distillation import Student
 from src.training.distributed import (
+    check_alike,
     join,
     rank,
     share,
@@ -71,6 +72,9 @@ def micro_batches() -> list[torch.Tensor]:
 def one_of_two(number: int, folder: str) -> None:
     """What each process of the next two tests does."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+    check_alike("the number", 3, "never said")
+    with pytest.raises(ValueError, match="^the number is 0, 1 for the processes 0 to 1: give one$"):
+        check_alike("the number", number, "give one")
     for only in (False, True):
         student, image = student_and_images(only)
         loss, gradients = loss_and_gradients(share(student), image[number::2])
