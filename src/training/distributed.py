@@ -17,11 +17,17 @@ LONGEST_WAIT = timedelta(days=1)
 
 
 def join(device: str) -> str:
-    """Join the processes that torchrun started, if it did (gloo on a CPU, NCCL on GPUs); return the device of this one."""
+    """Join the processes that torchrun started, if it did (gloo on a CPU, NCCL on GPUs); return the device of this one.
+
+    Raises `ValueError` for more processes on this machine than it has GPUs.
+    """
     if "LOCAL_RANK" not in os.environ or not dist.is_available():
         return device
     on_gpu = device.startswith("cuda")
     if on_gpu:
+        if int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+            raise ValueError(f"torchrun --nproc-per-node is over {torch.cuda.device_count()}, the GPUs of this machine: "
+                             "each process takes one")
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     if not dist.is_initialized():

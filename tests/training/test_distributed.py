@@ -195,6 +195,13 @@ def test_processes_wait_for_the_first_one_as_long_as_it_prepares_and_validates(m
     assert join("cpu") == "cpu" and begun["timeout"] >= timedelta(days=1)
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="--nproc-per-node is over 2, the GPUs of this machine"):
+        join("cuda")
+
+
 def test_a_single_process_needs_no_group(tiny_model):
     assert (world_size(), rank(), join("cpu")) == (1, 0, "cpu") and share(Student(tiny_model)) is None
     wait_for_all()
