@@ -137,11 +137,10 @@ def check_pair(pair: Pair, *, trained_on: bool) -> None:
     sizes = _sizes(pair.image)
     if pair.alpha is None:
         return
-    alpha_sizes = _sizes(pair.alpha)
-    if not sizes & alpha_sizes:
-        (width, height), (wide, high) = min(alpha_sizes), min(sizes)
-        raise ValueError(f"{pair.alpha} is {width}x{height}, but {pair.image} is {wide}x{high}")
     alpha = read_alpha(pair.alpha)
+    if alpha.shape[::-1] not in sizes:
+        (wide, high), (height, width) = min(sizes), alpha.shape
+        raise ValueError(f"{pair.alpha} is {width}x{height}, but {pair.image} is {wide}x{high}")
     check_levels(pair.alpha, alpha)
     if not trained_on:
         try:

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from src import trainer
@@ -57,6 +58,16 @@ def spoil(path, how: str) -> None:
 def test_a_pair_that_does_not_fit_is_named_before_training(discs, kind, how, said):
     spoil(discs / "train" / kind / "3.png", how)
     with pytest.raises((ValueError, FileNotFoundError), match=said):
+        make_dataset(discs, Recipe(input_size=64))
+
+
+def test_a_matte_that_its_own_exif_turns_away_from_the_picture_is_named_before_training(discs):
+    path, turn = discs / "train/alpha/3.png", Image.Exif()
+    turn[0x0112] = 6
+    with Image.open(path) as matte:
+        matte.load()
+    matte.save(path, exif=turn)
+    with pytest.raises(ValueError, match="alpha/3.png is 96x80, but .*fg/3.png is 80x96"):
         make_dataset(discs, Recipe(input_size=64))
 
 
