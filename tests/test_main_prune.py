@@ -66,6 +66,12 @@ def test_bad_checkpoints_cost_one_line_and_status_2(tmp_path, tiny_model, capsys
     assert not (tmp_path / "r").exists()
 
 
+def test_a_pruned_network_is_told_which_rule_cuts_it_further(tiny_ckpt, tmp_path, capsys):
+    assert status_of(main, "--ckpt-path", tiny_ckpt, "--save-dir", tmp_path / "r") == 2
+    assert "cannot be kept: rule paper is for the dense network" in capsys.readouterr().err and not (tmp_path / "r").exists()
+    assert status_of(main, "--ckpt-path", tiny_ckpt, "--save-dir", tmp_path / "r", "--rule", "tied", "--round-to", 2) == 0
+
+
 @pytest.mark.parametrize("scope", ["whole", "branches", "backbone"])
 def test_published_keys_alone_rebuild_what_rule_paper_made(dense_ckpt, tmp_path, scope):
     assert main(["--ckpt-path", str(dense_ckpt), "--save-dir", str(tmp_path), "--scope", scope]) == 0

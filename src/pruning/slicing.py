@@ -109,7 +109,8 @@ def inherit(state: State, dense: MODNetConfig, pruned: MODNetConfig, *,
     """
     for group in dense.groups():
         if pruned.width(group) > dense.width(group):
-            raise ValueError(f"{group} has {dense.width(group)} channels, {pruned.width(group)} cannot be kept")
+            raise ValueError(f"{group} has {dense.width(group)} channels, {pruned.width(group)} cannot be kept: rule paper "
+                             "is for the dense network, one that was pruned already is cut by --rule tied")
     filters = filter_scores(state, dense) if filters is None else filters
     keep = keep_channels(group_scores(filters, dense, pruned), dense, pruned)
     return slice_state(state, dense, keep, pruned)
