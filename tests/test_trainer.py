@@ -52,7 +52,7 @@ def test_loss_falls_and_every_file_is_written(discs, tmp_path):
     assert said["val_mse"] == min(row["val_mse"] for row in rows)
 
 
-def test_a_resumed_run_gives_the_losses_of_one_never_stopped(discs, tmp_path, monkeypatch):
+def test_a_resumed_run_gives_the_losses_of_one_never_stopped(discs, tmp_path, monkeypatch, capsys):
     train(*fresh(), discs, RECIPE, stem=tmp_path / "whole")
     original = loop.train_epoch
 
@@ -64,6 +64,8 @@ def test_a_resumed_run_gives_the_losses_of_one_never_stopped(discs, tmp_path, mo
     monkeypatch.setattr(loop, "train_epoch", stop_in_epoch_1)
     with pytest.raises(KeyboardInterrupt):
         train(*fresh(), discs, RECIPE, stem=tmp_path / "parts")
+    # reproduce.py and bench/ have no --resume: they go on by themselves.
+    assert "stopped in epoch 1/2; the same command goes on there, that of src/trainer.py" in capsys.readouterr().err
     monkeypatch.setattr(loop, "train_epoch", original)
     torch.manual_seed(99)
     train(*fresh(), discs, RECIPE, stem=tmp_path / "parts", resume=True)

@@ -158,7 +158,8 @@ def run_epoch(state: TrainState, loader: DataLoader, batches: Batches, recipe: R
     try:
         losses = train_epoch(state, loader, batches, recipe, title=title)
     except KeyboardInterrupt:
-        print(f"stopped in {title}; the same command with --resume goes on there", file=sys.stderr)
+        print(f"stopped in {title}; the same command goes on there, that of src/trainer.py or main_prune.py with --resume",
+              file=sys.stderr)
         raise
     seconds, images = time.perf_counter() - start, sum(len(group) for group in batches.groups())
     return {"epoch": epoch, **losses, "step": state.step, "lr": state.scheduler.get_last_lr()[1], "seconds": seconds,
