@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -57,7 +58,8 @@ class Parser(argparse.ArgumentParser):
         # As a path, nothing would be the folder in which the script was started. A flag that may stand alone comes here too.
         if not arg_string and action.type not in (int, float) and action.const != arg_string:
             raise argparse.ArgumentError(action, "is given an empty text, as of a variable of the shell that is not set")
-        return super()._get_value(action, arg_string)
+        # A shell leaves ~/x alone in quotes, as of a pattern, and after --flag=.
+        return super()._get_value(action, os.path.expanduser(arg_string))
 
     def error(self, message: str) -> None:
         """End the script with status 2 and one line that is never long."""

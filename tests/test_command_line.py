@@ -40,6 +40,16 @@ def test_of_numbers_the_last_counts() -> None:
     assert parser.parse_args(["--size", "1", "--size", "2", "3"]).size == [2, 3]
 
 
+def test_the_home_that_a_shell_left_as_it_is_is_meant(monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    parser = Parser(__doc__)
+    parser.add_argument("--image-path", nargs="+")
+    parser.add_argument("--output-dir", type=Path)
+    found = parser.parse_args(["--image-path", "~/holiday/*.jpg", "a~b.jpg", "~$letter.docx", "./~/x", "--output-dir=~/out"])
+    assert found.image_path == ["/home/me/holiday/*.jpg", "a~b.jpg", "~$letter.docx", "./~/x"]
+    assert found.output_dir == Path("/home/me/out")
+
+
 def test_a_flag_whose_value_may_be_left_out_may_stand_alone() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--ray", nargs="?", const="", default=None)
