@@ -242,7 +242,9 @@ def test_no_camera_and_no_place_to_write_get_one_line(
     (["--camera", "0", "--image-path", "1"], "error: --image-path 1 does not go with --camera 0: leave one of them out"),
     (["--mode", "webcam", "--image-path", "talk.mp4"],
      "error: --image-path talk.mp4 does not go with --mode webcam: leave one of them out"),
-    (["--camera", "0", "--list", "a.txt"], "error: --list a.txt does not go with the webcam: leave one of them out")])
+    (["--camera", "0", "--list", "a.txt"], "error: --list a.txt does not go with the webcam: leave one of them out"),
+    (["--image-path", "holiday", "b.jpg", "--list", "a.txt"],
+     "error: --image-path holiday does not go with --list a.txt: leave one of them out")])
 def test_nothing_that_was_named_is_dropped_for_something_else(options: list[str], said: str,
                                                               capsys: pytest.CaptureFixture) -> None:
     assert error_of(capsys, *options) == said

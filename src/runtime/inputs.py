@@ -80,8 +80,10 @@ def result_folders(files: Sequence[Path], output_dir: Path) -> list[Path]:
 def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None, listing: Path | None = None) -> int | None:
     """Return the number of the webcam if one is meant, else `None`; `paths` and `listing` are those that were given, if any.
 
-    Raises `ValueError` if they would be dropped for a webcam, or for a number under 0.
+    Raises `ValueError` if they would be dropped, for a webcam or for each other, or for a number under 0.
     """
+    if paths and listing is not None:
+        raise ValueError(f"--image-path {shown(paths[0])} does not go with --list {listing}: leave one of them out")
     if camera is not None and camera < 0:
         raise ValueError(f"--camera is {camera}, allowed are whole numbers from 0")
     number = int(paths[0]) if len(paths) == 1 and paths[0].isdecimal() else None
