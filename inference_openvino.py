@@ -14,7 +14,7 @@ set-up). A video becomes `<stem>_alpha.mp4` and `_composite.mp4` of the same fra
 cutout` a ProRes 4444 .mov or VP9 .webm with alpha, and `<stem>_times.json` says what each stage took. A webcam runs until
 Ctrl-C. A model of fixed size sees the whole picture, aspect ratio kept, mid-grey round it.
 
-Exit status: 0; 1 if some of several pictures failed or a video was read in part; 2 if nothing could be done. From Python:
+Exit status: 0; 1 if one of several pictures failed, or all, or a video was read in part; 2 if nothing was done. From Python:
 
     from inference_openvino import Matting
     alpha = Matting().alpha(image)      # (H, W, 3) uint8 RGB to (H, W) float32 in [0, 1]
@@ -118,8 +118,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="ofd: takes single-frame flicker out of a video's mattes (default: %(default)s)")
     parser.add_argument("--hint", choices=("latency", "throughput"),
                         help="what OpenVINO aims at (default: latency, for a video file throughput)")
-    parser.add_argument("--threads", type=int, metavar="N", help="cores of a CPU that the network uses (default: what "
-                        "OpenVINO likes; with --ray 1, and as many networks as fit)")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores of a CPU for one picture (default: all for a "
+                        "picture or video; of several pictures, and with --ray, 1, and as many at once as fit)")
     parser.add_argument("--list", type=Path, metavar="FILE", help="take the files named in this text instead, a path a "
                         "line, with --ray also URLs (s3://, gs://, ...)")
     parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="work on the machines of the Ray cluster at "
