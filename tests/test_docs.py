@@ -186,6 +186,12 @@ def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
 
 
+def test_readme_counts_the_kinds_of_trouble_that_the_page_of_inputs_lists():
+    (said,) = re.findall(r"(\d+) kinds of trouble", (ROOT / "README.md").read_text(encoding="utf-8"))
+    numbers = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8"), re.M)
+    assert numbers == [str(number) for number in range(1, int(said) + 1)]
+
+
 def test_every_script_with_options_is_named_in_the_documentation():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in scripts() if options(name) and name not in text] == []
