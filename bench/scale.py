@@ -92,7 +92,12 @@ def measure(args: argparse.Namespace) -> dict:
     """Measure everything."""
     cores, image = usable_cores(), read_picture(args.image).image
     ways = [(count, 1) for count in range(1, cores + 1)] + ([(1, cores)] if cores > 1 else [])
-    rates = []
+    rates, frames = [], []
+    if args.video:  # before all else, since it may be too short
+        look = Look(["composite"], parse_backdrop("0,177,64"))
+        matting = Matting(args.model_path, hint="throughput")
+        for count in (FRAMES[0], *FRAMES):  # the first time is for warming up
+            frames.append({"frames": count, "seconds": end_to_end(matting, args.video, look, count)[0]})
     for side in progress_bar(args.sizes, desc="sizes"):
         seconds = args.seconds * max(1, side / 1024)
         rates += [{"side": side, "streams": streams, "threads": threads,
@@ -100,12 +105,6 @@ def measure(args: argparse.Namespace) -> dict:
     cv2.setNumThreads(1)
     files = [{"side": side, **file_stages(args.model_path, side, image)} for side in args.sizes]
     cv2.setNumThreads(-1)
-    frames = []
-    if args.video:
-        look = Look(["composite"], parse_backdrop("0,177,64"))
-        matting = Matting(args.model_path, hint="throughput")
-        for count in (FRAMES[0], *FRAMES):  # the first time is for warming up
-            frames.append({"frames": count, "seconds": end_to_end(matting, args.video, look, count)[0]})
     return {"cores": cores, "rates": rates, "files": files, "frames": frames[1:],
             "traffic_mb": traffic_mb(args.model_path), "peak_mib": peak_memory(), **provenance()}
 

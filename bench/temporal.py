@@ -66,13 +66,16 @@ def on_generated(matting: Matting, seeds: list[int], count: int) -> dict[str, di
 
 
 def on_video(matting: Matting, path: Path, count: int) -> dict[str, dict[str, float]]:
-    """Measure flicker, and dtSSD between both, of the first `count` frames."""
+    """Measure flicker of the first `count` frames, and the share of pixels that the delay changes. Raises `ValueError` for a
+    video that has fewer."""
     images = []
     for item in VideoReader(path, sound=False):
         if isinstance(item, Frame):
             images.append(item.image)
         if len(images) == count:
             break
+    if len(images) < count:
+        raise ValueError(f"{path} has {len(images)} frames, --frames is {count}")
     pred = np.stack([matting.alpha(image) for image in images])
     calm = calmed(pred)
     changed = float((np.abs(calm - pred) > 0).mean())
@@ -90,6 +93,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.video and not args.video.is_file():
         parser.error(f"--video {args.video} is not there")
+    if args.frames < 3 or min(args.seeds) < 0:
+        parser.error("--frames are from 3, --seeds from 0")
     return args
 
 
@@ -98,9 +103,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_output(args.output, "--output")
     matting = Matting(args.model_path)
-    found = {"generated": on_generated(matting, args.seeds, args.frames)} if args.seeds else {}
-    if args.video:
-        found[args.video.name] = on_video(matting, args.video, args.frames)
+    given = {args.video.name: on_video(matting, args.video, args.frames)} if args.video else {}
+    found = {"generated": on_generated(matting, args.seeds, args.frames), **given}
     for name, rows in found.items():
         for temporal, row in rows.items():
             print(f"{name}, {args.frames} frames, --temporal {temporal}: "

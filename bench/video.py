@@ -28,6 +28,8 @@ import numpy as np
 from src.command_line import Parser
 from src.files import check_output, write_json
 from src.media.backdrop import parse_backdrop
+from src.media.compositing import KINDS
+from src.media.foreground import METHODS
 from src.media.video_item import Frame, Sound, VideoInfo
 from src.media.video_reader import VideoReader
 from src.media.video_results import Look
@@ -76,13 +78,18 @@ def model_alone(matting: Matting, images: list[np.ndarray], count: int) -> tuple
 
 
 def end_to_end(matting: Matting, video: Path, look: Look, count: int) -> tuple[float, float, dict[str, float]]:
-    """Measure wall and processor seconds of the tool on the first `count` frames, and its milliseconds by stage."""
+    """Measure wall and processor seconds of the tool on the first `count` frames, and its milliseconds by stage.
+
+    Raises `ValueError` for a video that has fewer.
+    """
     with tempfile.TemporaryDirectory() as folder:
         reader = FirstFrames(video, count)
         start = clock()
         done = matte_video(reader, matting, look, output_dir=Path(folder))
         wall, cpu = clock(start)
         reader.close()
+    if done.frames < count:
+        raise ValueError(f"{video} has {done.frames} frames, needed are {count}")
     return wall, cpu, done.stage_ms
 
 
@@ -154,9 +161,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--video", type=Path, help="video to run")
     parser.add_argument("--frames", type=int, default=120, help="of the video, for one turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--save", nargs="+", default=["composite"], help="what is written (default: composite)")
+    parser.add_argument("--save", nargs="+", choices=KINDS, default=["composite"], help="what is written (default: "
+                        "composite)")
     parser.add_argument("--background", default="0,177,64", help="default: %(default)s")
-    parser.add_argument("--foreground", default="fast", help="default: %(default)s")
+    parser.add_argument("--foreground", choices=METHODS, default="fast", help="default: %(default)s")
     parser.add_argument("--hint", choices=("latency", "throughput"), default="throughput", help="default: %(default)s")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 10_000], help="frames (default: 1000 10000)")
