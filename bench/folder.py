@@ -39,6 +39,7 @@ from src.media.picture_formats import list_images
 from src.media.picture_reader import read_picture
 from src.media.picture_results import PictureLook, save_results
 from src.media.picture_writer import write_picture
+from src.paper.resumable import fingerprint
 from src.records import Real, Whole, read_lines
 from src.runtime.inputs import Inputs
 from src.runtime.matting import Matting
@@ -52,8 +53,13 @@ Measured = tuple[float, float]          # seconds by the clock and of processors
 
 
 def enlarge(image_dir: Path, count: int, megapixels: tuple[float, float], folder: Path) -> list[Path]:
-    """Write `count` photographs, evenly spread (by their logarithm) over sizes; those that are there stay."""
+    """Write `count` photographs, evenly spread (by their logarithm) over sizes; those that are there stay.
+
+    Raises `ValueError` for a folder without pictures.
+    """
     sources, rng = list_images(image_dir), np.random.default_rng(0)
+    if not sources:
+        raise ValueError(f"no pictures in image-dir {image_dir}")
     sizes = rng.permutation(np.geomspace(*megapixels, count))
     paths = [folder / f"{number:04d}_{size:.2f}.jpg" for number, size in enumerate(sizes)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     check_output(args.output, "--output")
     setting = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
                if name in ("image_dir", "model_path", "pictures", "megapixels")}
-    folder = args.output.with_name(f"{args.output.stem}_pictures") / f"{args.pictures}_{args.megapixels}"
+    kind = f"{args.pictures}_{args.megapixels}_{str(fingerprint(args.image_dir))[:12]}"
+    folder = args.output.with_name(f"{args.output.stem}_pictures") / kind
     paths = enlarge(args.image_dir, args.pictures, tuple(args.megapixels), folder)
     if args.png:
         found = png_levels(paths, args.model_path)
@@ -189,7 +196,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{row['level']}: " + ", ".join(f"{kind} {row[kind]['ms']:.1f} ms {row[kind]['kb']:.0f} kB"
                                                   for kind in STILL_KINDS))
     else:
-        ways = {"before": lambda: other(paths, args.model_path, args.before)} if args.before else {}
+        # By its name, or the lines of another checkout would count for this one.
+        ways = {f"before, {args.before}": lambda: other(paths, args.model_path, args.before)} if args.before else {}
         ways |= {"one after the other": lambda: ours(paths, args.model_path, together=False),
                  "every core": lambda: ours(paths, args.model_path, together=True)}
         found = summary(measure(ways, args.turns, setting, args.output.with_suffix(".jsonl")), args.pictures)

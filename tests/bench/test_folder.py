@@ -4,6 +4,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("openvino")
@@ -17,6 +18,8 @@ import folder
 import scale
 
 from src.media.picture_formats import pixels_of
+from src.media.picture_reader import read_image
+from src.media.picture_writer import write_picture
 
 
 def test_photographs_are_enlarged_to_the_sizes_asked_for_once(tmp_path: Path) -> None:
@@ -55,3 +58,27 @@ def test_what_a_server_would_do_by_hand() -> None:
     # 10 x 10 x 0.8; 100 / (1 + 0.25 x 9); 50 GB / 100 MB; 10 cores / 0.2 s.
     assert [line.rpartition(": ")[2].removeprefix("at most ") for line in said[1:]] == [
         "80 a second", "31 a second", "500 a second", "50 a second"]
+
+
+def test_what_another_folder_or_checkout_gave_is_not_taken_for_this_ones(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "ours", lambda paths, *_, **__: (seen.append([read_image(path).mean() for path in paths]),
+                                                                 (1.0, 1.0))[1])
+    monkeypatch.setattr(folder, "other", lambda paths, model, checkout: (seen.append(checkout.name), (1.0, 1.0))[1])
+    for name, value in (("dark", 20), ("bright", 220)):
+        write_picture(tmp_path / name / "a.png", np.full((32, 32, 3), value, np.uint8))
+        (tmp_path / name / "inference_openvino.py").touch()
+        seen: list = []
+        assert folder.main(["--image-dir", str(tmp_path / name), "--pictures", "1", "--megapixels", "1", "1", "--turns", "1",
+                            "--before", str(tmp_path / name), "--output", str(tmp_path / "b.json")]) == 0
+        assert seen[0] == name and seen[1:] == [[pytest.approx(value, abs=2)]] * 2
+    # The same once more, and another checkout: only its turn is lacking.
+    seen.clear()
+    folder.main(["--image-dir", str(tmp_path / "bright"), "--pictures", "1", "--megapixels", "1", "1", "--turns", "1",
+                 "--before", str(tmp_path / "dark"), "--output", str(tmp_path / "b.json")])
+    assert seen == ["dark"]
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no pictures in image-dir"):
+        folder.enlarge(tmp_path, 1, (1.0, 1.0), tmp_path / "p")
