@@ -34,12 +34,13 @@ from video import write_constant_model
 from src.command_line import Parser
 from src.console import progress_bar
 from src.data.portraits.generate import generate_portrait
-from src.files import check_writable, write_json
+from src.files import check_writable, temporary_folder, write_json
 from src.media.picture_results import PictureLook
 from src.records import Real, Whole, read_json
 from src.runtime.connection import import_ray
 from src.runtime.pictures import plan
 from src.runtime.places import read_list
+from src.runtime.pool import usable_cores
 from src.script import children_seconds, peak_memory, provenance, run_script
 
 COMMAND = [sys.executable, str(ROOT / "inference_openvino.py"), "--save", "alpha", "cutout", "--threads", "1"]
@@ -48,13 +49,14 @@ PORT = 6394
 
 def draw_pictures(folder: Path, count: int) -> None:
     """Write `count` pictures of 1 to 3 megapixels, a few portraits drawn over and over at other sizes."""
-    folder.mkdir(parents=True)
     portraits = [generate_portrait(seed)[0] for seed in range(4)]
     rng = np.random.default_rng(0)
-    for number in progress_bar(range(count), desc="pictures", leave=False):
-        side = int(1000 * rng.uniform(0.9, 1.6))
-        picture = cv2.resize(portraits[number % len(portraits)], (side, side * 6 // 5), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / f"{number:05d}.jpg"), picture[..., ::-1])
+    with temporary_folder(folder) as drawn:  # a part of them would be taken for all the next time
+        for number in progress_bar(range(count), desc="pictures", leave=False):
+            side = int(1000 * rng.uniform(0.9, 1.6))
+            picture = cv2.resize(portraits[number % len(portraits)], (side, side * 6 // 5), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(drawn / f"{number:05d}.jpg"), picture[..., ::-1])
+        drawn.rename(folder)
 
 
 def run(command: list[str], cores: int, log: Path, look: Callable[[], object] = lambda: None) -> tuple[float, float]:
@@ -262,6 +264,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.names:
         print(f"{args.names} names: {names_memory(args.names):.0f} bytes a name", flush=True)
         return 0
+    if not args.memory and max(args.cores) > usable_cores():  # taskset would take those that there are
+        raise ValueError(f"--cores has {max(args.cores)}, this machine has {usable_cores()}")
     import_ray()
     for count in args.memory or ():
         print(f"{count} pictures: driver {driver_memory(count):.0f} MiB", flush=True)

@@ -1,6 +1,7 @@
 """The arithmetic of bench/cluster.py, and that its runs are not done twice."""
 import json
 
+import numpy as np
 import pytest
 
 from tests.conftest import bench_script
@@ -48,3 +49,28 @@ def test_numbers_that_nothing_can_be_measured_with_are_refused(args, capsys):
     with pytest.raises(SystemExit) as ended:
         cluster.parse_args(args)
     assert ended.value.code == 2 and f"{args[0]} is {args[-1]}, allowed are numbers over 0" in capsys.readouterr().err
+
+
+def test_pictures_that_were_drawn_in_part_are_drawn_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "generate_portrait", lambda seed: (np.zeros((6, 5, 3), np.uint8), None))
+    write, written = cluster.cv2.imwrite, []
+
+    def interrupted(path, picture):
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return write(path, picture)
+
+    monkeypatch.setattr(cluster.cv2, "imwrite", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.draw_pictures(tmp_path / "in" / "3", 3)
+    assert list((tmp_path / "in").iterdir()) == []
+    cluster.draw_pictures(tmp_path / "in" / "3", 3)
+    assert len(list((tmp_path / "in" / "3").iterdir())) == 3 and len(list((tmp_path / "in").iterdir())) == 1
+
+
+def test_cores_that_are_not_there_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "usable_cores", lambda: 2)
+    monkeypatch.setattr(cluster, "import_ray", lambda: pytest.fail("the cores are looked at first"))
+    with pytest.raises(ValueError, match="--cores has 3, this machine has 2"):
+        cluster.main(["--cores", "1", "3", "--output", str(tmp_path / "a.json")])
