@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
+import math
 import statistics
 import sys
 import time
@@ -25,23 +27,24 @@ from src.command_line import Parser
 from src.console import progress_bar, say
 from src.files import check_output, write_atomically
 from src.media.compositing import render
-from src.media.video_reader import Sound, VideoReader
+from src.media.video_reader import Frame, Sound, VideoReader
 from src.runtime.matting import Matting
+from src.runtime.pool import usable_cores
 from src.script import run_script
 
 GREEN = (24, 120, 84)
 MOST_BYTES = 1_500_000
 
 
-def frames_of(video: Path, start: float, seconds: float) -> Iterator[np.ndarray]:
-    """Yield the frames (H, W, 3) uint8 RGB of a part of a video. Raises `ValueError` if it cannot be read."""
+def frames_of(video: Path, start: float, seconds: float) -> Iterator[Frame]:
+    """Yield the frames of a part of a video. Raises `ValueError` if it cannot be read."""
     with contextlib.closing(VideoReader(str(video))) as reader:
         for item in reader:
             if isinstance(item, Sound) or item.time < start:
                 continue
             if item.time >= start + seconds:
                 return
-            yield item.image
+            yield item
 
 
 def side_by_side(image: np.ndarray, cut_out: np.ndarray, text: str, width: int) -> Image.Image:
@@ -62,20 +65,23 @@ def animate(video: Path, output: Path, *, model_path: Path | None = None, start:
     frames = list(frames_of(video, start, seconds))
     if len(frames) < 2:
         raise ValueError(f"{video} has no frames from {start} s on")
-    matting.fix_size(*frames[0].shape[:2])
-    matting.alpha(frames[0])
-    step = max(1, round(len(frames) / (seconds * rate)))
-    for image in progress_bar(frames[::step], desc="frames"):
+    matting.fix_size(*frames[0].image.shape[:2])
+    matting.alpha(frames[0].image)
+    each = (frames[-1].time - frames[0].time) / (len(frames) - 1)
+    step = max(1, round(1 / (rate * each)))
+    for image in progress_bar([frame.image for frame in frames[::step]], desc="frames"):
         begin = time.perf_counter()
         alpha = matting.alpha(image)
         times.append(time.perf_counter() - begin)
         shown.append((image, render(image, alpha, ["composite"], backdrop=lambda *_: GREEN, foreground="fast")["composite"]))
-    speed = 1 / statistics.median(times)
-    pictures = [side_by_side(*pair, f"{speed:.0f} frames a second, two CPU cores", width) for pair in shown]
-    write_atomically(output, lambda to: pictures[0].save(to, "WEBP", save_all=True, append_images=pictures[1:],
-                                                         duration=1000 // rate, loop=0, quality=quality, method=4))
-    if output.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{output} has {output.stat().st_size} bytes, allowed are {MOST_BYTES}: lower --width or --quality")
+    speed, cores, file = 1 / statistics.median(times), usable_cores(), io.BytesIO()
+    text = f"{speed:.0f} frames a second, {cores} CPU core{'s' * (cores > 1)}"
+    pictures = [side_by_side(*pair, text, width) for pair in shown]
+    pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], duration=round(1000 * step * each), loop=0,
+                     quality=quality, method=4)
+    if file.tell() > MOST_BYTES:
+        raise ValueError(f"{output} would have {file.tell()} bytes, allowed are {MOST_BYTES}: lower --width or --quality")
+    write_atomically(output, lambda to: to.write_bytes(file.getbuffer()))
     return speed
 
 
@@ -88,8 +94,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=float, default=0.0, help="second to begin at (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long (default: %(default)s)")
     parser.add_argument("--width", type=int, default=320, help="of each half (default: %(default)s)")
-    parser.add_argument("--quality", type=int, default=50, help="of WebP (default: %(default)s)")
-    return parser.parse_args(argv)
+    parser.add_argument("--quality", type=int, default=50, help="of WebP, 0 to 100 (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if not (0 <= args.start < math.inf and 0 < args.seconds < math.inf):
+        parser.error("--start is from 0, --seconds over 0")
+    if not (16 <= args.width <= 4096 and 0 <= args.quality <= 100):
+        parser.error("--width is from 16 to 4096, --quality from 0 to 100")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
