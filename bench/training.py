@@ -115,15 +115,17 @@ def published_epoch(model: MODNet, loader: DataLoader, optimizer: torch.optim.Op
         optimizer.step()
 
 
-def data_ways(data_dir: Path, *, size: int, batch_size: int, workers: int) -> dict[str, Callable[[int], None]]:
-    """Return for each data path what goes once through the data, given the number of the epoch."""
+def data_ways(data_dir: Path, shards: Path, *, size: int, batch_size: int,
+              workers: int) -> dict[str, Callable[[int], None]]:
+    """Return for each data path what goes once through the data, given the number of the epoch; its shards are written to
+    the folder `shards`."""
     loaders = {PUBLISHED: DataLoader(Published(data_dir, size), batch_size, shuffle=True),
                SQUEEZED: DataLoader(Squeezed(data_dir, size), batch_size, shuffle=True)}
     dataset = MattingDataset(data_dir, size=size)
     batches = Batches(len(dataset), batch_size, seed=0)
     loaders[OURS] = load_training(dataset, batches, workers=workers)
     count = min(4, len(dataset))
-    pattern = str(data_dir.with_name(f"{data_dir.name}_shards") / f"s-{{1..{count}}}.tar")
+    pattern = str(shards / f"s-{{1..{count}}}.tar")
     pack(data_dir, pattern, overwrite=True)
     streamed = ShardDataset([pattern], Crops(size, (1.0, 1.6), 1.0, (1.0, 1.0), 0.0, PLAIN, None))
     loaders[STREAMED] = load_training(streamed, batches, workers=workers)
@@ -224,7 +226,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.data_dir is None:
         generate_data_set(data_dir, train=args.images, val=0, height=args.height, width=args.width)
     images = len(find_pairs(data_dir, "train"))
-    ways = data_ways(data_dir, size=args.size, batch_size=args.batch_size, workers=args.workers)
+    # Beside the results: beside a user's data set, shards of the same name may be his own.
+    ways = data_ways(data_dir, args.output_dir / "training_bench_shards", size=args.size, batch_size=args.batch_size,
+                     workers=args.workers)
     if args.streams:
         ways = {name: ways[name] for name in (OURS, STREAMED)}
     results = {"data path": race(ways, images, rounds=args.rounds)}

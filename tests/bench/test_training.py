@@ -41,13 +41,13 @@ def test_both_draw_bands_of_the_same_widths(portraits):
     assert 5 <= min(widths) <= 8 and 38 <= max(widths) <= 42
 
 
-def test_ways_take_turns_and_each_sees_every_picture(portraits):
+def test_ways_take_turns_and_each_sees_every_picture(portraits, tmp_path):
     seen = []
     ways = {name: lambda epoch, name=name: seen.append((name, epoch)) for name in "ab"}
     rates = race(ways, 10, rounds=2)
     assert seen == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
     assert len(rates["a"]["rates"]) == 3 and rates["a"]["median"] > 0
-    ways = data_ways(portraits, size=SIZE, batch_size=2, workers=0)
+    ways = data_ways(portraits, tmp_path, size=SIZE, batch_size=2, workers=0)
     assert set(ways) == {PUBLISHED, OURS, SQUEEZED, STREAMED}
     ways[STREAMED](0)
 
@@ -65,5 +65,6 @@ def test_script_with_training_steps(portraits, tiny_ckpt, tmp_path, capsys):
     said = (tmp_path / "r/training_bench.md").read_text()
     assert said.strip() in capsys.readouterr().out
     assert said.count("| training step: ") == 2 and said.count("| data path: ") == 4
+    assert list(portraits.parent.glob("*_shards")) == []
     with pytest.raises(SystemExit, match="2"):
         main(["--rounds", "0"])
