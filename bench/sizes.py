@@ -148,6 +148,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                          f"{REF_SIZES[-1]}")
     if args.threads < 1 or args.repeats < 2 or (args.limit is not None and args.limit < 1):
         parser.error("--threads and --limit are from 1, --repeats from 2")
+    names = [name for name, _ in args.model]
+    for name in names:
+        if names.count(name) > 1:
+            parser.error(f"--model has the name {name} twice")
     args.model, args.sizes = dict(args.model), sorted(set(args.sizes))
     return args
 
