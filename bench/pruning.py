@@ -34,6 +34,7 @@ from src.media.preprocess import normalise
 from src.models.config import MODNetConfig
 from src.models.costs import macs
 from src.models.modnet import MODNet
+from src.paper.resumable import fingerprint
 from src.pruning.budget import Budget, fit_budget, search_budget
 from src.pruning.criteria import CRITERIA, Scores, filter_scores, taylor_batches, taylor_scores
 from src.pruning.latency_cost import profile_cost, search_path
@@ -264,6 +265,8 @@ def main(argv: list[str] | None = None) -> int:
     check_writable(args.output_dir, "--output-dir")
     setting = {name: getattr(args, name) for name in ("steps", "batch_size", "lr", "input_size", "eval_size", "limit",
                                                       "precision")}
+    # By their bytes: the runs of other machines, whose paths differ, can be joined.
+    setting |= {"checkpoint": str(fingerprint(args.ckpt_path))[:16], "pictures": str(fingerprint(args.data_dir))[:16]}
     stem = args.output_dir / "pruning_bench"
     rows = bench(args.ckpt_path, args.data_dir, sizes=args.sizes, seeds=args.seeds, setting=setting,
                  path=stem.with_suffix(".jsonl"), names=args.ways)

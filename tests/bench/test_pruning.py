@@ -1,4 +1,5 @@
 """The rivals of bench/pruning.py, and its tables."""
+import shutil
 import sys
 
 import numpy as np
@@ -61,3 +62,20 @@ def test_the_script_resumes_and_refuses_another_setting(tiny_model, discs, tmp_p
     assert status_of(bench.main, *args[1:]) == 0 and capsys.readouterr().out == done.stdout
     assert (tmp_path / "pruning_bench.jsonl").read_text().splitlines() == lines
     assert status_of(bench.main, *args[1:], "--lr", 0.5) == 2 and "lr 0.001, now it is 0.5" in capsys.readouterr().err
+
+
+def test_the_runs_of_another_checkpoint_or_other_pictures_are_not_taken_for_these(tiny_ckpt, discs, tmp_path, monkeypatch):
+    bench, settings = bench_script("pruning"), []
+
+    def runs(*_, setting, **__):
+        settings.append(setting)
+        raise ValueError("seen")
+
+    monkeypatch.setattr(bench, "bench", runs)
+    moved, changed = (shutil.copytree(discs, tmp_path / name) for name in ("moved", "changed"))
+    (changed / "train" / "fg" / "0.png").write_bytes(b"another")
+    other = shutil.copy(tiny_ckpt, tmp_path / "other.ckpt")
+    for ckpt, data_dir in ((tiny_ckpt, discs), (other, moved), (tiny_ckpt, changed), (discs / "val/fg/0.png", discs)):
+        assert status_of(bench.main, "--ckpt-path", ckpt, "--data-dir", data_dir, "--output-dir", tmp_path / "out") == 2
+    differ = [[key for key in setting if setting[key] != settings[0][key]] for setting in settings]
+    assert differ == [[], [], ["pictures"], ["checkpoint"]]
