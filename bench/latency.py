@@ -39,6 +39,7 @@ from src.media.backdrop import parse_backdrop
 from src.media.compositing import render
 from src.media.picture_reader import read_image
 from src.media.picture_writer import write_picture
+from src.results import read_origin, sha256, source_of
 from src.runtime.matting import Matting
 from src.runtime.network import shared_core, some_cores
 from src.script import load_script, provenance, run_script
@@ -82,30 +83,35 @@ def build(args: argparse.Namespace) -> dict[str, Row]:
 
 
 def export(ckpt_path: Path, xml_path: Path, *, precision: str = "fp32", plain: bool = False) -> Path:
-    """Return the IR of a checkpoint; `plain` is the training graph through OpenVINO's own converter, as everybody does
-    it."""
-    if xml_path.is_file() and xml_path.stat().st_mtime > ckpt_path.stat().st_mtime:
+    """Return the IR of a checkpoint, made unless it is there; `plain` is the training graph through OpenVINO's own
+    converter, as everybody does it."""
+    # Beside it stands what it was made from: that of another checkpoint would be measured as this one's.
+    mark, made_from = xml_path.with_suffix(".sha256"), sha256(ckpt_path)
+    if xml_path.is_file() and mark.is_file() and mark.read_text() == made_from:
         return xml_path
+    mark.unlink(missing_ok=True)
     import openvino
 
     onnx_path = xml_path.with_suffix(".onnx")
     load_script("export_onnx").export_onnx(ckpt_path, output_path=onnx_path, graph="plain" if plain else "deploy")
     if plain:
         openvino.save_model(openvino.convert_model(onnx_path), xml_path, compress_to_fp16=False)
-        return xml_path
-    from src.deploy.quantise import calibration_pictures
+    else:
+        from src.deploy.quantise import calibration_pictures
 
-    pictures = calibration_pictures() if precision == "int8" else ()
-    load_script("convert_openvino").convert_openvino(onnx_path, xml_path, precision=precision, embed=True,
-                                                     calibration=pictures)
+        pictures = calibration_pictures() if precision == "int8" else ()
+        load_script("convert_openvino").convert_openvino(onnx_path, xml_path, precision=precision, embed=True,
+                                                         calibration=pictures)
+    write_text(mark, made_from)
     return xml_path
 
 
 def prune(ckpt_path: Path, path: Path, *, search: bool = False) -> Path:
-    """Make a pruned checkpoint, not retrained: by the published rule, or by the search to the paper's counts."""
+    """Make a pruned checkpoint, not retrained, unless it is there: by the published rule, or by the search to the paper's
+    counts."""
     import main_prune
 
-    if not path.is_file():
+    if not path.is_file() or source_of(read_origin(path)) != [sha256(ckpt_path)]:
         # What a move of an earlier run left in that folder is replaced.
         options = ["--target-params", TARGETS["params"], "--target-macs", TARGETS["macs"], "--search"] if search else []
         subprocess.run([sys.executable, main_prune.__file__, "--ckpt-path", str(ckpt_path), "--save-dir",

@@ -13,12 +13,16 @@ import pytest
 
 openvino = pytest.importorskip("openvino")
 
+from src.checkpoint import save_model
 from src.deploy import latency as module
 from src.deploy.embedded_input import embed_input
 from src.deploy.latency import measure_latency, multiply_accumulates, profile
+from src.models.modnet import MODNet
+from src.models.prune_info import to_prune_info
+from src.results import origin
 from src.runtime.network import shared_core
 from src.script import peak_memory, run_script
-from tests.conftest import ROOT
+from tests.conftest import ROOT, randomise, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +124,28 @@ def test_a_row_that_is_given_is_not_made(bench, tmp_path, tiny_ckpt, monkeypatch
     assert ("pruned_fp16", {"precision": "fp16"}) in made and "pruned_int8" not in dict(made)
 
 
-def test_an_export_is_made_once_and_again_for_a_newer_checkpoint(bench, tmp_path, tiny_ckpt) -> None:
+def test_an_export_is_made_once_and_again_for_another_checkpoint_however_old(bench, tmp_path, tiny_ckpt) -> None:
     path = bench.export(tiny_ckpt, tmp_path / "x.xml", plain=True)
     first = path.stat().st_mtime_ns
     assert bench.export(tiny_ckpt, path, plain=True).stat().st_mtime_ns == first
-    os.utime(tiny_ckpt)
+    save_model(randomise(MODNet(tiny_config()), seed=1), tiny_ckpt, to_prune_info(tiny_config()))
+    os.utime(tiny_ckpt, (1, 1))
     assert bench.export(tiny_ckpt, path, plain=True).stat().st_mtime_ns > first
+
+
+def test_what_was_pruned_of_one_checkpoint_is_not_taken_for_anothers(bench, tmp_path, tiny_ckpt, monkeypatch) -> None:
+    def main_prune(command: list[str], **_: object) -> None:
+        folder = Path(command[command.index("--save-dir") + 1])
+        folder.mkdir(exist_ok=True)
+        save_model(MODNet(tiny_config()), folder / "p.ckpt", {"origin": origin([Path(command[3])])})
+
+    monkeypatch.setattr(bench.subprocess, "run", lambda *args, **options: made.append(args) or main_prune(*args, **options))
+    other = tmp_path / "other.ckpt"
+    save_model(randomise(MODNet(tiny_config()), seed=1), other, {})
+    made: list = []
+    for ckpt, count in ((tiny_ckpt, 1), (tiny_ckpt, 1), (other, 2)):
+        bench.prune(ckpt, tmp_path / "published.ckpt")
+        assert len(made) == count
 
 
 def test_peak_memory_is_the_processes_own() -> None:
