@@ -139,24 +139,30 @@ def errors_by_set(networks: Mapping[str, Predict], made: Mapping[str, dict], pai
                   path: Path) -> dict[str, dict[str, dict]]:
     """Compute the errors on each data set, by set and network as `summarise` gives them; those in `path` (.jsonl) stay."""
     there = {(json.dumps(row["by"]), row["set"], row["name"]): row for row in read_lines(path, ROW)}
+    # Pictures of the same names need not be the same: a set may be another, or drawn anew.
+    files = {pair: [sha256(part) for part in pair] for of_set in pairs.values() for pair in of_set}
+
+    def by(name: str, pair: Pair) -> dict:
+        return {**made[name], "files": files[pair]}
+
     found: dict[str, dict[str, dict]] = {}
     for own, of_set in pairs.items():
         rows: dict[str, list[dict]] = {name: [] for name in networks}
 
         def lacking(pair: Pair, own: str = own) -> list[str]:
-            return [name for name in networks if (json.dumps(made[name]), own, pair.image.name) not in there]
+            return [name for name in networks if (json.dumps(by(name, pair)), own, pair.image.name) not in there]
 
         left = [pair for pair in of_set if lacking(pair)]
         for pair, (image, alpha) in zip(progress_bar(left, desc=own), read_ahead(left), strict=True):
             for name in lacking(pair):
-                row = {"by": made[name], "set": own, "name": pair.image.name,
+                row = {"by": by(name, pair), "set": own, "name": pair.image.name,
                        **matte_errors(networks[name](image), alpha, METRICS)}
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-                there[json.dumps(made[name]), own, pair.image.name] = row
+                there[json.dumps(row["by"]), own, pair.image.name] = row
         for name in networks:
             for pair in of_set:
-                row = there[json.dumps(made[name]), own, pair.image.name]
+                row = there[json.dumps(by(name, pair)), own, pair.image.name]
                 rows[name].append({key: row[key] for key in ("name", *METRICS)})
         found[own] = {name: summarise(images) for name, images in rows.items()}
     return found

@@ -24,6 +24,7 @@ from src.deploy.latency import measure_latency
 from src.evaluation.evaluate import errors_of, summarise_sets, with_uncertainty
 from src.evaluation.predict import load_predictor
 from src.files import check_writable, write_atomically, write_json, write_text
+from src.paper.resumable import fingerprint
 from src.records import read_json
 from src.runtime.options import REF_SIZES
 from src.script import provenance, run_script
@@ -49,7 +50,8 @@ def errors_at(path: Path, size: int, args: argparse.Namespace) -> dict:
 
 def measure(args: argparse.Namespace, output: Path) -> dict:
     """Measure what `output` does not hold yet, write it after each step, and return everything."""
-    told = {"data_dir": [str(folder) for folder in args.data_dir], "split_half": args.split_half, "limit": args.limit}
+    told = {"data_dir": [str(folder) for folder in args.data_dir], "split_half": args.split_half, "limit": args.limit,
+            "pictures": fingerprint(args.data_dir)}
     known = read_json(output, dict) if output.is_file() else {}
     errors = known.get("errors", {}) if known.get("told") == told else {}
     for name, path in args.model.items():

@@ -71,6 +71,7 @@ def pairs_of(folder: Path, count: int) -> list:
 def test_errors_that_are_there_stay_and_those_of_another_file_are_done_anew(tmp_path: Path) -> None:
     import numpy as np
     from peers import errors_by_set
+    from PIL import Image
 
     asked: list[int] = []
 
@@ -85,6 +86,9 @@ def test_errors_that_are_there_stay_and_those_of_another_file_are_done_anew(tmp_
     assert asked == [0, 40, 80]
     errors_by_set({"ours": predict}, {"ours": {"network": "ours", "sha256": "2"}}, {"people": pairs[:1]}, path)
     assert asked == [0, 40, 80, 0]
+    Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(pairs[0].image)  # as of a set that was drawn anew
+    errors_by_set({"ours": predict}, {"ours": {"network": "ours", "sha256": "1"}}, {"people": pairs}, path)
+    assert asked == [0, 40, 80, 0, 200]
 
 
 def test_a_network_that_was_only_timed_has_dashes() -> None:
