@@ -128,6 +128,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.threads is not None and not 1 <= args.threads <= 1024:
         parser.error(f"--threads is {args.threads}, allowed are whole numbers from 1 to 1024")
+    if args.threads is not None and args.device != "CPU":
+        parser.error(f"--threads goes with --device CPU, not with {args.device}, which chooses them itself")
     return args
 
 

@@ -97,6 +97,12 @@ def test_urls_without_a_cluster_are_refused_in_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
 
 
+def test_threads_are_not_dropped_for_a_device_that_chooses_them(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--threads", "1", "--device", "AUTO"])
+    assert ended.value.code == 2 and "--threads goes with --device CPU, not with AUTO" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("device", ["MYRIAD", "FOO", "GPU.9", "HETERO:FOO,CPU"])
 def test_a_device_that_is_not_there_gets_a_line_with_those_that_are(
         tiny_xml: dict[str, Path], capsys: pytest.CaptureFixture, device: str) -> None:
