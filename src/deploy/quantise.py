@@ -87,9 +87,9 @@ def mattes(model: Model, pictures: Sequence[np.ndarray], name: object = "the net
 
 
 def _batch(model: Model, picture: np.ndarray) -> np.ndarray:
-    shape = model.input(0).partial_shape
-    if shape.is_static:
-        picture = np.rint(area_resize(picture, *(shape[i].get_length() for i in (2, 3)))).astype(np.uint8)
+    sides = list(model.input(0).partial_shape)[2:]
+    if all(side.is_static for side in sides):
+        picture = np.rint(area_resize(picture, *(side.get_length() for side in sides))).astype(np.uint8)
     return normalise(picture)[None]
 
 

@@ -41,6 +41,13 @@ def test_int8_has_weights_of_8_bit_and_mattes_near_the_float_ones(int8, float_mo
     assert 0 < int8.mad < 0.5 * np.mean([np.abs(matte - 0.5).mean() for matte in expected])
 
 
+def test_a_network_of_one_size_sees_pictures_at_that_size_also_where_its_batch_is_free(float_model, pictures) -> None:
+    for batch in (1, -1):
+        model = float_model.clone()
+        model.reshape([batch, 3, 32, 64])
+        assert [matte.shape for matte in mattes(model, pictures)] == [(1, 1, 32, 64)] * 3
+
+
 def test_every_layer_belongs_to_a_group_named_as_its_module(int8) -> None:
     groups = layer_groups(int8.model)
     assert {"features.1", "hr_branch/conv_hr2x/conv_hr2x.0", "f_branch/conv_f"} <= set(groups)
