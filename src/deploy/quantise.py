@@ -13,7 +13,7 @@ from src.deploy.quantised_graph import spare_passes
 from src.deploy.weight_rounding import rounded_weights, with_weights
 from src.media.picture_formats import list_images
 from src.media.picture_reader import read_image
-from src.media.preprocess import REF_SIZE, area_resize, normalise, to_byte_input
+from src.media.preprocess import REF_SIZE, area_resize, checked_size, normalise, to_byte_input
 from src.runtime.network import check_matte, shared_core
 from src.script import ROOT
 
@@ -51,16 +51,25 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
     """Return pictures (H, W, 3) uint8 RGB at the network's size: of a folder (at most `most`, evenly spread over its sorted
     names), or of the shipped portraits, each in one of its versions by turns (`augmented`).
 
-    Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and for a
-    file that is none.
+    Raises `FileNotFoundError`, or `ValueError` for a folder without pictures and naming a file that is none, or too long and
+    thin.
     """
     files = list_images(calib_dir or SAMPLE)
     if not files:
         raise ValueError(f"no pictures in calib-dir {calib_dir}")
-    pictures = [read_image(path) for path in progress_bar(_spread(files, most), desc="read", unit="picture")]
+    pictures = [_read(path, ref_size) for path in progress_bar(_spread(files, most), desc="read", unit="picture")]
     if not calib_dir:
         pictures = [augmented(picture)[number % VERSIONS] for number, picture in enumerate(pictures)]
     return [to_byte_input(picture, ref_size)[0] for picture in pictures]
+
+
+def _read(path: Path, ref_size: int) -> np.ndarray:
+    picture = read_image(path)
+    try:
+        checked_size(*picture.shape[:2], ref_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return picture
 
 
 def augmented(picture: np.ndarray) -> list[np.ndarray]:

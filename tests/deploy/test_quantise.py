@@ -119,3 +119,10 @@ def test_a_folder_that_cannot_calibrate_is_refused(tmp_path: Path, names: tuple[
         (tmp_path / name).write_bytes(b"no picture")
     with pytest.raises(ValueError, match=said):
         calibration_pictures(tmp_path)
+
+
+def test_a_picture_that_is_too_thin_is_named(tmp_path: Path) -> None:
+    for name, shape in (("a", (64, 64, 3)), ("b", (10, 400, 3))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"b\.png: a picture of 400x10 becomes 20480x512 for the network"):
+        calibration_pictures(tmp_path)
