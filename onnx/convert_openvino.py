@@ -112,12 +112,15 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
     the short side of a picture becomes for it unless a user says otherwise. INT8 needs
     `calibration`, pictures (H, W, 3) uint8; the mean difference of their mattes is kept under `max_drop` (`quantise`).
     Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network, for a difference from onnxruntime
-    over what `compare` allows, for a `max_drop` that cannot be kept and a `cpu` that this is not; nothing is written then.
+    over what `compare` allows, for a `max_drop` that cannot be kept, a `cpu` that this is not and a `ref_size` where the
+    network has one size; nothing is written then.
     """
     check_conversion(output_path, precision, calibration, max_drop)
     network, in_float = read_onnx(onnx_path), []
     keep_inputs([output_path, output_path.with_suffix(".bin")], [onnx_path, *external_files(onnx_path)])
-    size = fixed_size(network, onnx_path) or FREE_SIZE
+    fixed = fixed_size(network, onnx_path)
+    if fixed and ref_size != REF_SIZE:
+        raise ValueError(f"ref-size is {ref_size}, but {onnx_path} is a network of {fixed[1]}x{fixed[0]} alone")
     check_types(network, onnx_path, ("f32",))
     if lanes(cpu) > MOST_CHANNELS:
         pair_columns(network)
@@ -129,7 +132,7 @@ def convert_openvino(onnx_path: Path, output_path: Path, *, precision: str = "fp
         xml_path = folder / output_path.name
         save_network(network, xml_path, output_path, half=precision == "fp16")
         if precision != "int8":
-            difference, allowed = compare(onnx_path, xml_path, size, precision=precision)
+            difference, allowed = compare(onnx_path, xml_path, fixed or FREE_SIZE, precision=precision)
             if not difference <= allowed:
                 raise ValueError(f"IR and {onnx_path} differ by {difference:.2e} ({TOLERANCES[precision][0]}), allowed is "
                                  f"{allowed:.0e}: nothing written")

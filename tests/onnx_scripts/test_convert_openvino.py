@@ -55,6 +55,7 @@ def test_int8_as_a_user_runs_it(tmp_path: Path, tiny_onnx: dict[str, Path], tiny
     (["--precision", "int8", "--calib-dir", "empty"], "no pictures in calib-dir"),
     (["--precision", "int8", "--calib-dir", "none"], "no folder at none"),
     (["--precision", "int8", "--calib-dir", "bad"], "a.png is not a picture that can be read"),
+    (["--ref-size", "320"], "ref-size is 320, but"),
     (["--output-path", "x.onnx"], "expected a folder or a name that ends in .xml")])
 def test_mistakes_get_one_line_and_write_nothing(tmp_path: Path, tiny_onnx: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
                                                  capsys: pytest.CaptureFixture, options: list[str], said: str) -> None:
