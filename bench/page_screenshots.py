@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import av
 from PIL import Image, ImageChops
 
 from src.command_line import Parser
+from src.console import no_file
 from src.files import check_writable
 from src.script import run_script
 
@@ -217,6 +219,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     check_writable(args.output_dir, "--output-dir")
+    for what, path in (("video", args.video), ("picture", args.picture)):
+        if path is not None and not path.is_file():
+            raise no_file(what, path)
+    if importlib.util.find_spec("selenium") is None:
+        raise ValueError("the screenshots need selenium: pip install selenium")
     args.output_dir.mkdir(parents=True, exist_ok=True)
     with served(args.port) if args.url is None else contextlib.nullcontext(args.url) as url:
         take(url, args.video and args.video.resolve(), args.picture.resolve(), args.output_dir)
