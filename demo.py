@@ -26,8 +26,9 @@ from src.page.files import temporary_folder
 from src.runtime.network import SHIPPED, shipped_model
 from src.script import ROOT, run_script
 
-# Before gradio is imported: no statistics, no look-ups.
-os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+# Before gradio is imported: no statistics, no look-ups; and no proxy, which Gradio would ask for the page itself.
+os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", no_proxy="*",
+                  NO_PROXY="*")
 
 SHOWN = ("img.jpg", "img2.jpg", *(f"sample/val/fg/portrait_{number:02}.webp" for number in (52, 57, 59)))
 EXAMPLES = [str(path) for path in (ROOT / "data" / name for name in SHOWN) if path.is_file()]

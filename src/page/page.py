@@ -49,6 +49,7 @@ async def refused(request: Request, error: HTTPException) -> Response:
 
 def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     """Serve the page until Ctrl-C; the caller closes it. Raises `OSError` if the port is taken."""
+    host = f"[{host}]" if ":" in host else host  # IPv6, as an address of the web has it
     page.queue(default_concurrency_limit=2, max_size=WAITING, api_open=False)
     page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
+import subprocess
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import run, write_video
+from tests.conftest import ROOT, run, write_video
 
 gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install -r requirements-demo.txt")
 pytest.importorskip("openvino")
@@ -247,6 +250,29 @@ def test_where_the_page_cannot_listen_is_told_by_flag():
                        ("no such.invalid", "no address or name that is known here")):
         with pytest.raises(ValueError, match=said):
             check_address(host, port)
+
+
+def test_the_page_is_served_by_ipv6_and_where_a_proxy_is_set(tmp_path):
+    with socket.socket(socket.AF_INET6) as free:
+        try:
+            free.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        port = free.getsockname()[1]
+    env = {**os.environ, "TMPDIR": str(tmp_path), "http_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"}
+    served = subprocess.Popen([sys.executable, str(ROOT / "demo.py"), "--host", "::1", "--port", str(port)], env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said = []
+        while not any(line.startswith("http") for line in said) and (line := served.stdout.readline()):
+            said.append(line)
+        assert said[-1:] == [f"http://[::1]:{port}\n"], said
+        answer = http.client.HTTPConnection("::1", port)
+        answer.request("GET", "/")
+        assert answer.getresponse().status == 200
+    finally:
+        served.terminate()
+        served.communicate()
 
 
 def test_bad_options_cost_one_line():
