@@ -372,6 +372,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} is {getattr(args, name)}, allowed are whole numbers from 1")
     if args.weight_decay is None or args.clip_norm is None or args.ema is None:
         parser.error("weight-decay, clip-norm and ema are needed here")
+    if args.output_path.suffix != ".ckpt":
+        parser.error(f"--output-path is {args.output_path}, it must end in .ckpt")
     if args.part == "keep" and len(args.input_size) != 1:
         parser.error("keep takes one input-size: keep other sizes in other folders")
     if args.part != "keep" and args.calib_dir is not None:

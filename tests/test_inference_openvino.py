@@ -176,6 +176,14 @@ def test_a_network_fixed_to_a_size_gives_the_same_alpha_and_fits_other_pictures_
     assert Matting(tiny_xml["static"]).fix_size(50, 50) is None
 
 
+@pytest.mark.parametrize(("number", "said"), [
+    ({"ref_size": -1}, "ref_size is -1, allowed are whole numbers from 32 to 2048"), ({"ref_size": 0}, "ref_size is 0, "),
+    ({"threads": 0}, "threads is 0, allowed are whole numbers from 1"), ({"at_once": 0}, "at_once is 0, ")])
+def test_numbers_from_python_that_say_nothing_are_refused(tiny_xml: dict[str, Path], number: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Matting(tiny_xml["free"], **number)
+
+
 def test_a_size_that_is_past_is_not_kept(tiny_xml: dict[str, Path]) -> None:
     matting, queues = Matting(tiny_xml["free"], hint="throughput"), []
     for size in ((64, 96), (96, 64), (64, 96)):

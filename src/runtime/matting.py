@@ -18,12 +18,14 @@ from src.media.preprocess import to_alpha, to_byte_input, to_fixed_input, to_inp
 from src.runtime.network import (
     LOADING,
     InputKind,
+    check_counts,
     check_device,
     check_matte,
     import_openvino,
     input_kind,
     last_line,
     read_network,
+    seeing,
     shared_core,
     shipped_model,
     some_cores,
@@ -89,7 +91,8 @@ class Matting:
     One `Matting` serves any number of threads: each call of `alpha` gets what it would alone. With `latency` one inference
     runs at a time, with `throughput` as many as the device works on at once; memory grows by each thread's picture alone.
 
-    Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network and for a device that is not there.
+    Raises `FileNotFoundError`, or `ValueError` for a file that is no matting network, a device that is not there, and a
+    number out of range.
     """
 
     def __init__(self, model_path: str | Path | None = None, device: str = "CPU", *, exact: bool = True,
@@ -98,12 +101,9 @@ class Matting:
         core, path = shared_core(), Path(model_path) if model_path else shipped_model()
         self.path, self._read = path, functools.partial(read_network, core, path)
         network = self._read()
-        takes = input_kind(network, path)
-        if ref_size is not None and takes.size:
-            raise ValueError(f"{path} is a network of {takes.size[1]}x{takes.size[0]} alone: it takes no other size, as "
-                             f"{ref_size}")
-        takes = takes._replace(ref_size=ref_size or takes.ref_size)
+        takes = seeing(input_kind(network, path), ref_size, path)
         check_device(core, device)
+        check_counts(threads=threads, at_once=at_once)
         config = {"PERFORMANCE_HINT": "THROUGHPUT" if at_once else hint.upper()}
         # NPU and MYRIAD do not know the hint; a combined device hands it on.
         if exact and not device.startswith(("NPU", "MYRIAD")):

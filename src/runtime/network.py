@@ -184,6 +184,26 @@ def ref_size_of(info: dict[str, str], path: Path) -> int:
     return int(said)
 
 
+def seeing(takes: InputKind, ref_size: int | None, path: Path) -> InputKind:
+    """Return `takes` with another reference size, if one is given. Raises `ValueError` for a number out of range and, naming
+    `path`, where the network has one size."""
+    if ref_size is None:
+        return takes
+    if takes.size:
+        raise ValueError(f"{path} is a network of {takes.size[1]}x{takes.size[0]} alone: it takes no other size, as "
+                         f"{ref_size}")
+    if ref_size not in REF_SIZES:
+        raise ValueError(f"ref_size is {ref_size}, allowed are whole numbers from {REF_SIZES[0]} to {REF_SIZES[-1]}")
+    return takes._replace(ref_size=ref_size)
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise `ValueError` for a number that is given and under 1."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} is {count}, allowed are whole numbers from 1")
+
+
 def check_device(core: Core, device: str) -> None:
     """Raise `ValueError` that lists the devices that are there, if `device` (`GPU`, `AUTO:GPU,CPU`, ...) is not."""
     there = core.available_devices

@@ -178,9 +178,10 @@ def test_kept_pictures_are_not_made_again_and_of_another_network_refused(folder:
     for given, said in ((["late"], "late needs --kept"), (["branches"], "branches needs --data-dir"),
                         (["late", "--kept", "none"], "no JSON at none"),
                         (["late", "--kept", "none", "--calib-dir", "none"], "--calib-dir goes with keep"),
+                        (["late", "--kept", "none", "--output-path", "x.json"], "x.json, it must end in .ckpt"),
                         (["keep", "--teacher", folder / "d.ckpt", "--data-dir", folder / "set", "--calib-dir", "none"],
                          "no folder at none")):
-        assert status_of(late_training.main, *given, "--ckpt-path", folder / "p.ckpt", "--output-path",
-                         tmp_path / "x.ckpt") == 2
+        assert status_of(late_training.main, given[0], "--output-path", tmp_path / "x.ckpt", *given[1:], "--ckpt-path",
+                         folder / "p.ckpt") == 2
         assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
