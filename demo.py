@@ -44,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-megapixels", type=int, default=50, metavar="N", help="largest picture (default: %(default)s)")
     parser.add_argument("--max-seconds", type=int, default=120, metavar="S", help="longest video (default: %(default)s)")
     parser.add_argument("--dense-path", type=Path, help="dense network for the tab Compare, IR or ONNX (default: "
-                        "result/dense_modnet.xml, made at the first need where torch is installed)")
+                        "result/dense_modnet.xml, made at the first need, and for newer weights, where torch is installed)")
     args = parser.parse_args(argv)
     for name in ("max_upload", "max_megapixels", "max_seconds"):
         if getattr(args, name) < 1:

@@ -238,6 +238,22 @@ def test_compare_says_what_it_needs_without_torch(monkeypatch, tmp_path):
         dense.find_dense(Path("x.xml"))
 
 
+def test_compare_makes_the_dense_network_anew_where_the_weights_are_newer(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(dense, "ROOT", tmp_path)
+    monkeypatch.setattr(dense, "commands", lambda xml: [["-c", f"open({str(xml)!r}, 'w').write('new')"]])
+    xml, checkpoint = tmp_path / dense.XML, tmp_path / dense.CHECKPOINT
+    for path, day in ((xml, 2), (checkpoint, 1)):
+        path.parent.mkdir()
+        path.write_text("old")
+        os.utime(path, (day, day))
+    assert dense.find_dense() == xml and xml.read_text() == "old"
+    os.utime(checkpoint, (3, 3))
+    assert dense.find_dense() == xml and xml.read_text() == "new"
+    os.utime(xml, (2, 2))
+    monkeypatch.setattr(dense.importlib.metadata, "distributions", lambda: [])
+    assert dense.find_dense() == xml and "older than pretrained/our_modnet.ckpt" in capsys.readouterr().err
+
+
 def test_where_the_page_cannot_listen_is_told_by_flag():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
