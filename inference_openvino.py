@@ -47,6 +47,7 @@ from src.runtime.inputs import Inputs, find_inputs, is_video, webcam_of
 from src.runtime.matting import Matting
 from src.runtime.options import add_network_options, network_settings
 from src.runtime.pictures import (
+    OUTPUT_DIR,
     Job,
     add_output_options,
     check_png_compression,
@@ -167,16 +168,17 @@ def main(argv: list[str] | None = None) -> int:
     load, kept = functools.partial(Matting, **network, threads=args.threads), named_files(args.background, args.list)
     if args.watch or args.output or "-" in args.image_path:
         given = {"--show": args.show, "--list": args.list, "--ray": args.ray is not None,
-                 "--camera": args.camera is not None, "--mode": args.mode not in (None, "image")}
+                 "--mode": args.mode not in (None, "image"), "--camera": args.camera is not None,
+                 "--skip-existing": args.skip_existing and not args.watch,
+                 "--output-dir": args.output is not None and args.output_dir is not OUTPUT_DIR}
         check_pipe(args.image_path, output=args.output, watch=args.watch, save=args.save,
                    others=[option for option, there in given.items() if there])
         source, matting = args.image_path[0], load(hint=hint)
         if args.watch:
             return watch_pictures(Path(source), cut_out(matting, pictures), pictures, kept=kept, output_dir=args.output_dir,
                                   skip_existing=args.skip_existing, at_once=usable_cores())
-        return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=args.output is not None,
-                            kept=kept)
-    named = [] if args.image_path == EXAMPLE else args.image_path
+        return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=bool(args.output), kept=kept)
+    named = [] if args.image_path is EXAMPLE else args.image_path
     camera, still, moving = webcam_of(args.mode, named, args.camera, args.list), [], []
     if camera is None:
         also = frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)
@@ -206,9 +208,8 @@ def main(argv: list[str] | None = None) -> int:
     if still:
         several = not (inputs.alone or args.show)
         at_once = networks_at_once(len(still), args.threads) if several and args.hint is None else None
-        matting = load(hint=hint, at_once=at_once)
-        status = run_pictures(inputs._replace(files=still), cut_out(matting, pictures, window=args.show), pictures,
-                              at_once=usable_cores() if several else 1, **output)
+        status = run_pictures(inputs._replace(files=still), cut_out(load(hint=hint, at_once=at_once), pictures,
+                              window=args.show), pictures, at_once=usable_cores() if several else 1, **output)
     if moving:
         matting = load(hint=args.hint or "throughput")
         status = max(status, infer_videos(matting, inputs._replace(files=moving), videos, window=args.show, **output))

@@ -256,6 +256,13 @@ def test_no_camera_and_no_place_to_write_get_one_line(
     (["--camera", "0", "--image-path", "1"], "error: --image-path 1 does not go with --camera 0: leave one of them out"),
     (["--mode", "webcam", "--image-path", "talk.mp4"],
      "error: --image-path talk.mp4 does not go with --mode webcam: leave one of them out"),
+    (["--mode", "webcam", "--image-path", "data/img.jpg"],
+     "error: --image-path data/img.jpg does not go with --mode webcam: leave one of them out"),
+    (["--image-path", "-", "--skip-existing"], "error: --image-path - goes without --skip-existing"),
+    (["--image-path", "data/img.jpg", "--output", "-", "--output-dir", "result"],
+     "error: --output - goes without --output-dir"),
+    (["--image-path", "data/img.jpg", "--output", "-", "--skip-existing"],
+     "error: --output - goes without --skip-existing"),
     (["--camera", "0", "--list", "a.txt"], "error: --list a.txt does not go with the webcam: leave one of them out"),
     (["--image-path", "holiday", "b.jpg", "--list", "a.txt"],
      "error: --image-path holiday does not go with --list a.txt: leave one of them out")])
