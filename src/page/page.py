@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from src.page.compare import build_compare
 from src.page.files import MINUTES_KEPT
@@ -47,6 +48,11 @@ async def refused(request: Request, error: HTTPException) -> Response:
     return await http_exception_handler(request, error)
 
 
+async def gone(_: Request, __: ClientDisconnect) -> Response:
+    """Answer a visitor who left in the middle of an upload, which is no fault of the page: nobody reads it."""
+    return Response(status_code=400)
+
+
 def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     """Serve the page until Ctrl-C; the caller closes it. Raises `OSError` if the port is taken."""
     host = f"[{host}]" if ":" in host else host  # IPv6, as an address of the web has it
@@ -54,7 +60,7 @@ def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
                 enable_monitoring=False, theme=theme(), css=CSS, head=HEAD,
-                app_kwargs={"exception_handlers": {HTTPException: refused}})
+                app_kwargs={"exception_handlers": {HTTPException: refused, ClientDisconnect: gone}})
     print(f"http://{host}:{port}", flush=True)
     while True:
         time.sleep(3600)

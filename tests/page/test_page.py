@@ -268,6 +268,21 @@ def test_where_the_page_cannot_listen_is_told_by_flag():
             check_address(host, port)
 
 
+@contextlib.contextmanager
+def served(host: str, port: int, **variables: str):
+    """Run demo.py; what it has said and will say."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "demo.py"), "--host", host, "--port", str(port)], text=True,
+                               env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said: list[str] = []
+    try:
+        while not any(line.startswith("http") for line in said) and (line := process.stdout.readline()):
+            said.append(line)
+        yield said
+    finally:
+        process.terminate()
+        said += process.communicate()[0].splitlines()
+
+
 def test_the_page_is_served_by_ipv6_and_where_a_proxy_is_set(tmp_path):
     with socket.socket(socket.AF_INET6) as free:
         try:
@@ -275,20 +290,27 @@ def test_the_page_is_served_by_ipv6_and_where_a_proxy_is_set(tmp_path):
         except OSError:
             pytest.skip("no IPv6 here")
         port = free.getsockname()[1]
-    env = {**os.environ, "TMPDIR": str(tmp_path), "http_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"}
-    served = subprocess.Popen([sys.executable, str(ROOT / "demo.py"), "--host", "::1", "--port", str(port)], env=env,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        said = []
-        while not any(line.startswith("http") for line in said) and (line := served.stdout.readline()):
-            said.append(line)
+    with served("::1", port, TMPDIR=str(tmp_path), http_proxy="http://127.0.0.1:9", no_proxy="example.org") as said:
         assert said[-1:] == [f"http://[::1]:{port}\n"], said
         answer = http.client.HTTPConnection("::1", port)
         answer.request("GET", "/")
         assert answer.getresponse().status == 200
-    finally:
-        served.terminate()
-        served.communicate()
+
+
+def test_a_visitor_who_leaves_in_the_middle_of_an_upload_leaves_no_traceback(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with served("127.0.0.1", port, TMPDIR=str(tmp_path)) as said:
+        with socket.create_connection(("127.0.0.1", port)) as visitor:
+            visitor.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+                            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+                            b'Content-Disposition: form-data; name="files"; filename="me.jpg"\r\n\r\n' + bytes(5000))
+        answer = http.client.HTTPConnection("127.0.0.1", port)
+        answer.request("GET", "/")
+        assert answer.getresponse().status == 200
+        time.sleep(1)
+    assert not any("Traceback" in line or "ClientDisconnect" in line for line in said), said
 
 
 def test_bad_options_cost_one_line():
