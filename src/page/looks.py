@@ -26,6 +26,8 @@ PLACE = "place"
 CSS = """
 .gradio-container {max-width: 1180px !important; margin: 0 auto; width: 100%}
 footer {display: none !important}
+.tab-container button.selected {color: var(--primary-700) !important}
+.dark .tab-container button.selected {color: var(--primary-400) !important}
 #head h1 {margin: 0 0 2px}
 #head p {margin: 0; opacity: .75}
 .work {gap: 24px !important}
@@ -87,17 +89,23 @@ footer {display: none !important}
 
 
 def theme() -> gr.themes.Base:
-    """Return Gradio's theme Soft without its shadows and green labels."""
+    """Return Gradio's theme Soft without its shadows and green labels, and with words that stand out (WCAG 2, level AA)."""
     plain = {"block_shadow": "none", "checkbox_label_shadow": "none", "input_shadow": "none",
              "block_border_width": "1px", "checkbox_label_border_width": "1px", "button_secondary_shadow": "none",
              "block_title_background_fill": "transparent", "block_title_padding": "0", "block_title_text_weight": "500",
-             "block_label_text_weight": "500", "block_label_text_size": "*text_sm"}
+             "block_label_text_weight": "500", "block_label_text_size": "*text_sm",
+             "body_text_color_subdued": "*neutral_500", "button_secondary_background_fill_hover_dark": "*neutral_500"}
     light_dark = {"block_border_color": ("*neutral_200", "*neutral_700"),
                   "input_border_color": ("*neutral_200", "*neutral_700"),
                   "checkbox_label_border_color": ("*neutral_200", "*neutral_600"),
                   "block_label_background_fill": ("rgb(255 255 255 / .85)", "rgb(0 0 0 / .6)"),
                   "block_label_text_color": ("*neutral_700", "*neutral_200"),
                   "block_title_text_color": ("*neutral_700", "*neutral_200")}
+    # White words stand on these.
+    light_dark |= dict.fromkeys(("button_primary_background_fill", "button_primary_border_color",
+                                 "checkbox_label_background_fill_selected"), ("*primary_700", "*primary_700"))
+    light_dark |= dict.fromkeys(("button_primary_background_fill_hover", "button_primary_border_color_hover"),
+                                ("*primary_800", "*primary_800"))
     for name, (light, dark) in light_dark.items():
         plain |= {name: light, f"{name}_dark": dark}
     return gr.themes.Soft(primary_hue="emerald", neutral_hue="slate", **FONTS).set(**plain)

@@ -7,7 +7,8 @@
     const LOST = "The file could not be fetched: the server of this page cannot be reached.";
     const NO_PREVIEW = `data:image/svg+xml,${encodeURIComponent(
         `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="320"><text x="160" y="165" text-anchor="middle"
-        font-family="system-ui, sans-serif" font-size="14" fill="#94a3b8">No preview in this browser</text></svg>`)}`;
+        font-family="system-ui, sans-serif" font-size="14">No preview in this browser</text><style>text {fill: #64748b}
+        @media (prefers-color-scheme: dark) {text {fill: #94a3b8}}</style></svg>`)}`;
     const bar = document.createElement("div");
     let server = null, failed = 0, hide;
 

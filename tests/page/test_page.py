@@ -30,6 +30,7 @@ from src.page.compare import DENSE, Measured, compared, say_compared
 from src.page.controls import backdrop_of, colour_of, photograph
 from src.page.files import FOLDER_VARIABLE, LOCK, PREFIX, result_folder, sweep, temporary_folder
 from src.page.limits import Limits, clock, frame_limit, noted, told
+from src.page.looks import theme
 from src.page.offer import chosen
 from src.page.photo import cut_out
 from src.page.video import KINDS, VideoTab, first_frame, keep_waiting, matted
@@ -335,3 +336,30 @@ def test_a_webcam_that_gives_more_than_is_taken_is_shrunk_to_it():
     height, width = within_limit(np.zeros((1440, 1920, 3), np.uint8)).shape[:2]
     assert 0.99 * MOST_PIXELS < height * width <= MOST_PIXELS and abs(width / height - 4 / 3) < 0.002
     assert within_limit(np.zeros((1080, 1920, 3), np.uint8)).shape == (1080, 1920, 3)
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of `#rrggbb` by WCAG 2."""
+    parts = np.array([*bytes.fromhex(colour[1:])]) / 255
+    return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+
+
+@pytest.mark.parametrize(("words", "behind"), [
+    *((f"{kind}_text_color{hover}{dark}", f"{kind}_background_fill{hover}{dark}") for dark in ("", "_dark")
+      for kind in ("button_primary", "button_secondary") for hover in ("", "_hover")),
+    *((f"checkbox_label_text_color_selected{dark}", f"checkbox_label_background_fill_selected{dark}")
+      for dark in ("", "_dark")),
+    *((f"body_text_color_subdued{dark}", f"{fill}_background_fill{dark}") for dark in ("", "_dark")
+      for fill in ("body", "block"))])
+def test_words_stand_out_as_wcag_wants_them(words: str, behind: str) -> None:
+    look = theme()
+
+    def colour(name: str) -> str:
+        value = getattr(look, name)
+        if value is None:
+            return colour(name.removesuffix("_dark"))
+        dark = "_dark" if name.endswith("_dark") and hasattr(look, f"{value[1:]}_dark") else ""
+        return colour(value[1:] + dark) if value.startswith("*") else value.replace("white", "#ffffff")
+
+    light, dark = sorted((luminance(colour(words)), luminance(colour(behind))), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5, (colour(words), colour(behind))
