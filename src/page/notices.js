@@ -1,5 +1,5 @@
-// What the page says by itself: that its server is gone, that a file was removed, that a file has no preview. Gradio does the
-// first when a visitor acts, and the others not at all.
+// What the page says by itself: that its server is gone, that a file was removed, that a file has no preview, what the examples
+// are called. Gradio does the first when a visitor acts, and the others not at all.
 {
     const MINUTES = document.currentScript.dataset.minutes;
     const EVERY_MS = 2500, PATIENCE_MS = 8000, SHOWN_MS = 15000, FAILURES = 2;
@@ -63,6 +63,11 @@
             link.click();
         }
     }, true);
+    // Gradio's buttons of the examples hold a picture alone, which a screen reader has no word for.
+    new MutationObserver(() => {
+        for (const button of document.querySelectorAll(".gallery-item:not([aria-label])"))
+            button.setAttribute("aria-label", `Example ${[...button.parentElement.children].indexOf(button) + 1}`);
+    }).observe(document, {childList: true, subtree: true});
     // What is no picture, or one that this browser cannot show (HEIC): the server says which.
     document.addEventListener("error", async ({target}) => {
         if (target.src?.includes("/file=") && await there(target.src) && target.tagName === "IMG") target.src = NO_PREVIEW;

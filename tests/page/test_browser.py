@@ -209,7 +209,10 @@ def test_a_bad_background_gets_a_message_too_and_the_cut_out_before_cannot_be_do
 def test_an_example_is_there_when_all_uploads_were_swept(open_window, page):
     sweep(page.temporary, time.time() + 1)
     window = open_window()
-    wait_for(lambda: window.all(".gallery-item"), "the examples")[1].click()
+    examples = wait_for(lambda: window.all(".gallery-item"), "the examples")
+    # As a screen reader calls them.
+    assert [button.accessible_name for button in examples[:2]] == ["Example 1", "Example 2"]
+    examples[1].click()
     window.matted()
 
 
