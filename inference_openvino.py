@@ -110,7 +110,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=("image", "video", "webcam"),
                         help="what --image-path is (default: a video if its name ends like one)")
     parser.add_argument("--camera", type=int, help="number of the webcam, means --mode webcam (default: 0)")
-    add_output_options(parser)
+    add_output_options(parser, of_video=", of a video alpha composite")
     add_pipe_options(parser)
     parser.set_defaults(save=None)
     parser.add_argument("--alpha-video", choices=(*ALPHA_ENCODINGS, "none"), default="prores",

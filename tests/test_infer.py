@@ -26,6 +26,12 @@ def test_the_published_command_and_its_defaults() -> None:
     assert args.save == ["alpha", "cutout", "composite"]
 
 
+def test_the_help_promises_no_results_of_videos_which_are_not_read(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        parse_args(["--help"])
+    assert "of a video" not in " ".join(capsys.readouterr().out.split())
+
+
 def test_as_a_user_runs_it_from_the_root_and_elsewhere(tmp_path: Path, tiny_ckpt: Path, picture: Path) -> None:
     done = run("src/infer.py", "--ckpt-path", tiny_ckpt, "--prune-info", tiny_ckpt.with_suffix(".json"), "--input",
                picture, "--output-dir", tmp_path / "out")

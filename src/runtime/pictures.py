@@ -52,13 +52,14 @@ class Planned(Protocol):
         """Paths of the results by kind."""
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is written of a picture, and where: `--output-dir`, `--save`, `--background`, ..."""
+def add_output_options(parser: argparse.ArgumentParser, *, of_video: str = "") -> None:
+    """Add the options that say what is written of a picture, and where: `--output-dir`, `--save`, `--background`, ...;
+    `of_video` adds to the help of `--save` what it is there."""
     parser.add_argument("--output-dir", type=Path, default=OUTPUT_DIR,
                         help="where results go (default: %(default)s)")
     parser.add_argument("--save", nargs="+", choices=KINDS, default=list(STILL_KINDS),
                         help="what to write: the matte, RGBA, picture over --background, all of them side by side "
-                             "(default: alpha cutout composite, of a video alpha composite)")
+                             f"(default: {' '.join(STILL_KINDS)}{of_video})")
     parser.add_argument("--background", default="255,255,255",
                         help="of the composite: a colour R,G,B, each 0 to 255, or a picture, or a video, or the word blur "
                              "for the blurred original (default: %(default)s)")
