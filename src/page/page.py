@@ -56,10 +56,11 @@ async def gone(_: Request, __: ClientDisconnect) -> Response:
 def serve(page: gr.Blocks, limits: Limits, *, host: str, port: int) -> None:
     """Serve the page until Ctrl-C; the caller closes it. Raises `OSError` if the port is taken."""
     host = f"[{host}]" if ":" in host else host  # IPv6, as an address of the web has it
+    # Not _frontend: Gradio would ask for the page, wait three seconds, and on a slow machine end for want of a share link.
     page.queue(default_concurrency_limit=2, max_size=WAITING, api_open=False)
     page.launch(server_name=host, server_port=port, share=False, inbrowser=False, quiet=True, prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb", run_history=False, footer_links=[], ssr_mode=False, pwa=False,
-                enable_monitoring=False, theme=theme(), css=CSS, head=HEAD,
+                enable_monitoring=False, _frontend=False, theme=theme(), css=CSS, head=HEAD,
                 app_kwargs={"exception_handlers": {HTTPException: refused, ClientDisconnect: gone}})
     print(f"http://{host}:{port}", flush=True)
     while True:

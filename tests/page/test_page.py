@@ -270,9 +270,10 @@ def test_where_the_page_cannot_listen_is_told_by_flag():
 
 
 @contextlib.contextmanager
-def served(host: str, port: int, **variables: str):
-    """Run demo.py; what it has said and will say."""
-    process = subprocess.Popen([sys.executable, str(ROOT / "demo.py"), "--host", host, "--port", str(port)], text=True,
+def served(host: str, port: int, *, before: str = "", **variables: str):
+    """Run demo.py, and some Python before it; what it has said and will say."""
+    code = f"{before}\nimport sys, demo, src.script\nsys.exit(src.script.run_script(demo.main))"
+    process = subprocess.Popen([sys.executable, "-c", code, "--host", host, "--port", str(port)], text=True, cwd=ROOT,
                                env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said: list[str] = []
     try:
@@ -296,6 +297,15 @@ def test_the_page_is_served_by_ipv6_and_where_a_proxy_is_set(tmp_path):
         answer = http.client.HTTPConnection("::1", port)
         answer.request("GET", "/")
         assert answer.getresponse().status == 200
+
+
+def test_a_machine_too_slow_to_show_the_page_to_gradio_in_three_seconds_serves_it(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    slow = "import httpx\ndef head(*_, **__): raise httpx.ReadTimeout('timed out')\nhttpx.head = head\n"
+    with served("127.0.0.1", port, before=slow, TMPDIR=str(tmp_path)) as said:
+        assert said[-1:] == [f"http://127.0.0.1:{port}\n"], said
 
 
 def test_a_visitor_who_leaves_in_the_middle_of_an_upload_leaves_no_traceback(tmp_path):
