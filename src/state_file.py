@@ -135,21 +135,23 @@ def save_state(state: Mapping, path: Path, *, before: Callable[[], object] = lam
     """Write what `load_state` reads, in one move, `before` which another file is written: on a full disk both stay as they
     were. Raises `OSError` naming the file if it cannot be written."""
     def write(to: Path) -> None:
-        torch.save(dict(state), to)
+        to.write_bytes(_saved(state))
         before()
 
-    try:
-        write_atomically(path, write)
-    except RuntimeError as error:  # what torch says of a full disk
-        reason = str(error).partition("\n")[0]
-        raise OSError(f"cannot write {path}: {reason}") from None
+    write_atomically(path, write)
+
+
+def _saved(state: Mapping) -> memoryview:
+    """Return the bytes of the file of a state: torch, which would write it too, says nothing of a full disk ("unexpected pos
+    128 vs 0")."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getbuffer()
 
 
 def state_bytes(state: Mapping) -> int:
     """Return the size of the file that `save_state` would write."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.tell()
+    return len(_saved(state))
 
 
 def check_tensor(value: object, name: object) -> torch.Tensor:

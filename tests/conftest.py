@@ -1,6 +1,7 @@
 """Tiny networks, checkpoints in the upstream layouts and small data sets, shared by the tests."""
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import itertools
@@ -9,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -96,6 +97,18 @@ def status_of(main: Callable[[list[str]], int], *args: object) -> int:
         return run_script(lambda: main([*map(str, args)]))
     except SystemExit as stop:
         return stop.code
+
+
+@contextlib.contextmanager
+def no_larger_files(size: int) -> Iterator[None]:
+    """Let the system refuse what would make a file larger than `size` bytes, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def bench_script(name: str) -> ModuleType:
