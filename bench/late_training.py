@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -167,9 +168,7 @@ def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]
         look = look or looker(model, teacher, batch["image"].shape, calibration)
         part = look(batch["image"], batch["alpha"])
         if arrays is None:
-            arrays = [np.load(path, mmap_mode="r+") if count else
-                      np.lib.format.open_memmap(path, "w+", values.dtype, (total, *values.shape[1:]))
-                      for path, values in zip(paths, part, strict=True)]
+            arrays = [np.load(path, mmap_mode="r+") for path in paths] if count else new_arrays(paths, part, total)
         size = min(len(part.alpha), total - count)
         for array, values in zip(arrays, part, strict=True):
             array[count:count + size] = values[:size]
@@ -182,6 +181,23 @@ def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]
         if count == total:
             break
     bar.close()
+
+
+def new_arrays(paths: Sequence[Path], part: Kept, total: int) -> list[np.memmap]:
+    """Make the arrays of `total` pictures in files, their room taken at once: on a disk that fills up later the system ends
+    a process that writes to mapped files (SIGBUS). Raises `OSError` naming the file, and leaves none."""
+    arrays = []
+    for path, values in zip(paths, part, strict=True):
+        try:
+            arrays.append(np.lib.format.open_memmap(path, "w+", values.dtype, (total, *values.shape[1:])))
+            if hasattr(os, "posix_fallocate"):
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            for made in paths:
+                made.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    return arrays
 
 
 def is_own_teacher(folder: Path, model: MODNet) -> bool:

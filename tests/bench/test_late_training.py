@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from src.checkpoint import load_model, save_model
 from src.models.modnet import MODNet
 from src.models.prune_info import to_prune_info
-from tests.conftest import ROOT, randomise, status_of, tiny_config
+from tests.conftest import ROOT, no_larger_files, randomise, status_of, tiny_config
 
 sys.path.insert(0, str(ROOT / "bench"))
 
@@ -62,6 +62,17 @@ def test_what_is_kept_is_what_the_networks_make_of_a_picture(folder: Path) -> No
     taught = load_model(folder / "d.ckpt")(image)[0][:, 0].detach().numpy()
     assert np.abs(part.semantic - taught).mean() < 0.03 < np.abs(taught - taught.mean()).mean()  # bf16
     assert np.abs(part.alpha / 255 - F.avg_pool2d(alpha, 4)[:, 0].numpy()).max() < 0.003
+
+
+def test_room_for_all_pictures_is_taken_before_the_first_or_not_at_all(tmp_path: Path) -> None:
+    part = late_training.Kept(*(np.zeros((2, 16, 16), np.float16) for _ in late_training.Kept._fields))
+    paths = [tmp_path / f"{name}.npy" for name in late_training.Kept._fields]
+    arrays = late_training.new_arrays(paths, part, 1000)
+    assert all(path.stat().st_blocks * 512 >= 1000 * 16 * 16 * 2 for path in paths)
+    assert [array.shape for array in arrays] == [(1000, 16, 16)] * 4
+    with no_larger_files(10_000), pytest.raises(OSError, match=rf"File too large: '{paths[0]}'"):
+        late_training.new_arrays(paths, part, 1000)
+    assert not list(tmp_path.iterdir())
 
 
 def test_early_layers_in_int8_make_nearly_the_same(folder: Path, tmp_path: Path) -> None:
