@@ -49,7 +49,7 @@ def average_files(ckpt_paths: Sequence[Path], shares: Sequence[float], output_pa
     is written. An output that is an input, or without `overwrite` another result, is refused (`src/results.py`).
     """
     made = origin(ckpt_paths, {"weights": list(shares), "half": half})
-    check_result(output_path, made, inputs=ckpt_paths, overwrite=overwrite)
+    check_result(output_path, made, inputs=ckpt_paths, overwrite=overwrite, option="--output-path")
     models = [load_model(path) for path in ckpt_paths]
     for path, model in zip(ckpt_paths, models, strict=True):
         if model.config != models[0].config:

@@ -78,8 +78,9 @@ def beside(ckpt_path: Path) -> list[Path]:
     return [ckpt_path, *(ckpt_path.with_suffix(suffix) for suffix in BESIDE if ckpt_path.name)]
 
 
-def check_result(ckpt_path: Path, made: Mapping, *, inputs: Iterable[Path], overwrite: bool = False) -> None:
-    """Check that the result `ckpt_path`, whose JSON will hold the origin `made`, may be written.
+def check_result(ckpt_path: Path, made: Mapping, *, inputs: Iterable[Path], overwrite: bool = False,
+                 option: str = "--save-dir") -> None:
+    """Check that the result `ckpt_path`, whose JSON will hold the origin `made`, may be written; `option` names its place.
 
     Raises `ValueError` by the rule of this module: over an input always, over another's result without `overwrite`.
     """
@@ -87,7 +88,7 @@ def check_result(ckpt_path: Path, made: Mapping, *, inputs: Iterable[Path], over
     keep_inputs(there, [path for given in inputs for path in beside(given)])
     why = difference(read_origin(ckpt_path), made) if there and not overwrite else None
     if why:
-        raise ValueError(f"{there[0]} is there already, {why}: --overwrite replaces it, another --save-dir keeps both")
+        raise ValueError(f"{there[0]} is there already, {why}: --overwrite replaces it, another {option} keeps both")
 
 
 def files_like(stem: Path, pattern: re.Pattern[str]) -> list[Path]:
