@@ -168,7 +168,7 @@ def keep(model: MODNet, teacher: MODNet, batches: Callable[[int], Iterator[dict]
         look = look or looker(model, teacher, batch["image"].shape, calibration)
         part = look(batch["image"], batch["alpha"])
         if arrays is None:
-            arrays = [np.load(path, mmap_mode="r+") for path in paths] if count else new_arrays(paths, part, total)
+            arrays = [whole_array(path, total, "r+") for path in paths] if count else new_arrays(paths, part, total)
         size = min(len(part.alpha), total - count)
         for array, values in zip(arrays, part, strict=True):
             array[count:count + size] = values[:size]
@@ -200,6 +200,16 @@ def new_arrays(paths: Sequence[Path], part: Kept, total: int) -> list[np.memmap]
     return arrays
 
 
+def whole_array(path: Path, total: int, mode: str = "r") -> np.memmap:
+    """Open an array of `new_arrays`. Raises `ValueError` naming a file that does not hold `total` pictures."""
+    try:
+        if len(np.load(path, mmap_mode="r")) == total:  # to write, NumPy would lengthen a file that was cut
+            return np.load(path, mmap_mode=mode)
+    except (ValueError, EOFError):
+        pass
+    raise ValueError(f"{path} is not whole: copy it again, or keep anew in another folder")
+
+
 def is_own_teacher(folder: Path, model: MODNet) -> bool:
     """Return whether what was kept in a folder was taught by `model` itself."""
     return read_json(folder / "kept.json", KEPT)["teacher"] == mark_of(model)
@@ -215,7 +225,7 @@ def open_kept(folders: Sequence[Path], model: MODNet) -> list[Kept]:
             raise ValueError(f"{folder} was kept of a network with other early layers than the one of --ckpt-path")
         if not known["pictures"]:
             raise ValueError(f"{folder} has no pictures yet")
-        opened.append(Kept(*(np.load(folder / f"{name}.npy", mmap_mode="r")[:known["pictures"]] for name in Kept._fields)))
+        opened.append(Kept(*(whole_array(folder / f"{name}.npy", known["of"])[:known["pictures"]] for name in Kept._fields)))
         teachers.append(known["teacher"])
         if teachers[-1] != teachers[0]:
             raise ValueError(f"{folder} is of another teacher than {folders[0]}")

@@ -1,6 +1,8 @@
 """bench/late_training.py: what is kept, what is trained and what is not, and going on after an interruption."""
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -73,6 +75,20 @@ def test_room_for_all_pictures_is_taken_before_the_first_or_not_at_all(tmp_path:
     with no_larger_files(10_000), pytest.raises(OSError, match=rf"File too large: '{paths[0]}'"):
         late_training.new_arrays(paths, part, 1000)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["late", "keep"])
+def test_kept_files_that_were_cut_are_named_and_not_filled_with_zeros(
+        folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, part: str) -> None:
+    cut, index = shutil.copytree(folder / "kept", tmp_path / "kept") / "features.npy", tmp_path / "kept/kept.json"
+    index.write_text(index.read_text().replace('"pictures": 10', '"pictures": 4'))
+    os.truncate(cut, 1000)
+    given = {"late": ["--kept", tmp_path / "kept", "--output-path", tmp_path / "x.ckpt"],
+             "keep": ["--teacher", folder / "d.ckpt", "--data-dir", folder / "set", "--pictures", 10, "--output-dir",
+                      tmp_path / "kept", *OPTIONS]}[part]
+    assert status_of(late_training.main, part, "--ckpt-path", folder / "p.ckpt", *given) == 2
+    assert f"{cut} is not whole" in capsys.readouterr().err
+    assert cut.stat().st_size == 1000 and not (tmp_path / "x.ckpt").exists()
 
 
 def test_early_layers_in_int8_make_nearly_the_same(folder: Path, tmp_path: Path) -> None:
