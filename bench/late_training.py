@@ -67,6 +67,10 @@ SEMANTIC, TAUGHT_SEMANTIC, QUARTER, FEATURES, GRADIENT = 10.0, 8.0, 2.0, 1.0, 6.
 # The training head of the details takes half of a step's time: every so many steps it learns too.
 DETAIL_EVERY = 4
 KEPT = {"pictures": Whole(), "of": Whole(1), "early": str, "teacher": str, "options": str}
+# Options that say nothing in the other parts.
+GOES = {"data_dir": ("keep", "branches"), "pictures": ("keep",), "calib_dir": ("keep",), "output_dir": ("keep",),
+        "kept": ("late",), "steps": ("late", "branches"), "output_path": ("late", "branches"),
+        "overwrite": ("late", "branches")}
 # Of the recipe's options, what is not its default here.
 DEFAULTS = {"optimizer": "adamw", "schedule": "cosine", "weight_decay": 0.02, "clip_norm": 5.0, "ema": 0.99, "lr": 1e-3,
             "batch_size": 8, "warmup_steps": 60, "precision": "bf16"}
@@ -402,8 +406,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--output-path is {args.output_path}, it must end in .ckpt")
     if args.part == "keep" and len(args.input_size) != 1:
         parser.error("keep takes one input-size: keep other sizes in other folders")
-    if args.part != "keep" and args.calib_dir is not None:
-        parser.error("--calib-dir goes with keep")
+    for name, parts in GOES.items():
+        if args.part not in parts and getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} goes with {' and '.join(parts)}")
     return args
 
 

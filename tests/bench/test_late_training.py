@@ -206,9 +206,12 @@ def test_kept_pictures_are_not_made_again_and_of_another_network_refused(folder:
                         (["late", "--kept", "none"], "no JSON at none"),
                         (["late", "--kept", "none", "--calib-dir", "none"], "--calib-dir goes with keep"),
                         (["late", "--kept", "none", "--output-path", "x.json"], "x.json, it must end in .ckpt"),
-                        (["keep", "--teacher", folder / "d.ckpt", "--data-dir", folder / "set", "--calib-dir", "none"],
-                         "no folder at none")):
+                        (["late", "--kept", "none", "--data-dir", "none"], "--data-dir goes with keep and branches"),
+                        (["branches", "--data-dir", "none", "--kept", "none"], "--kept goes with late"),
+                        (["keep", "--teacher", "none", "--data-dir", "none"], "--output-path goes with late and branches")):
         assert status_of(late_training.main, given[0], "--output-path", tmp_path / "x.ckpt", *given[1:], "--ckpt-path",
                          folder / "p.ckpt") == 2
         assert said in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert status_of(late_training.main, "keep", "--ckpt-path", folder / "p.ckpt", "--teacher", folder / "d.ckpt",
+                     "--data-dir", folder / "set", "--calib-dir", "none", "--output-dir", tmp_path / "kept") == 2
+    assert "no folder at none" in capsys.readouterr().err and not list(tmp_path.iterdir())
