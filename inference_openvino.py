@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
                                   skip_existing=args.skip_existing, at_once=usable_cores())
         return pipe_picture(matting, source, pictures, output_dir=args.output_dir, to_stdout=bool(args.output), kept=kept)
     named = [] if args.image_path is EXAMPLE else args.image_path
-    camera, still, moving = webcam_of(args.mode, named, args.camera, args.list), [], []
+    camera, still, moving = webcam_of(args.mode, named, args.camera, args.list, args.skip_existing), [], []
     if camera is None:
         also = frozenset(() if args.mode == "image" else VIDEO_SUFFIXES)
         inputs = find_inputs([Path(path) for path in args.image_path], also=also) if args.list is None \

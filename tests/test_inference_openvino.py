@@ -263,6 +263,7 @@ def test_no_camera_and_no_place_to_write_get_one_line(
      "error: --output - goes without --output-dir"),
     (["--image-path", "data/img.jpg", "--output", "-", "--skip-existing"],
      "error: --output - goes without --skip-existing"),
+    (["--camera", "0", "--skip-existing"], "error: --skip-existing goes with files, not with a webcam"),
     (["--camera", "0", "--list", "a.txt"], "error: --list a.txt does not go with the webcam: leave one of them out"),
     (["--image-path", "holiday", "b.jpg", "--list", "a.txt"],
      "error: --image-path holiday does not go with --list a.txt: leave one of them out")])

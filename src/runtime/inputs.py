@@ -77,10 +77,12 @@ def result_folders(files: Sequence[Path], output_dir: Path) -> list[Path]:
     return [own[parent] if file.stem in repeated else output_dir for file, parent in zip(files, parents, strict=True)]
 
 
-def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None, listing: Path | None = None) -> int | None:
+def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None, listing: Path | None = None,
+              skip_existing: bool = False) -> int | None:
     """Return the number of the webcam if one is meant, else `None`; `paths` and `listing` are those that were given, if any.
 
-    Raises `ValueError` if they would be dropped, for a webcam or for each other, or for a number under 0.
+    Raises `ValueError` if they would be dropped, for a webcam or for each other, as would `skip_existing` for a webcam, or
+    for a number under 0.
     """
     if paths and listing is not None:
         raise ValueError(f"--image-path {shown(paths[0])} does not go with --list {listing}: leave one of them out")
@@ -94,6 +96,8 @@ def webcam_of(mode: str | None, paths: Sequence[str], camera: int | None, listin
                          f"{'--mode webcam' if camera is None else f'--camera {camera}'}: leave one of them out")
     if listing is not None:
         raise ValueError(f"--list {listing} does not go with the webcam: leave one of them out")
+    if skip_existing:
+        raise ValueError("--skip-existing goes with files, not with a webcam")
     return number or 0 if camera is None else camera
 
 
