@@ -47,7 +47,6 @@ from src.runtime.inputs import Inputs, find_inputs, is_video, webcam_of
 from src.runtime.matting import Matting
 from src.runtime.options import add_network_options, network_settings
 from src.runtime.pictures import (
-    OUTPUT_DIR,
     Job,
     add_output_options,
     check_png_compression,
@@ -169,8 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.watch or args.output or "-" in args.image_path:
         given = {"--show": args.show, "--list": args.list, "--ray": args.ray is not None,
                  "--mode": args.mode not in (None, "image"), "--camera": args.camera is not None,
-                 "--skip-existing": args.skip_existing and not args.watch,
-                 "--output-dir": args.output is not None and args.output_dir is not OUTPUT_DIR}
+                 "--skip-existing": args.skip_existing and not args.watch}
         check_pipe(args.image_path, output=args.output, watch=args.watch, save=args.save,
                    others=[option for option, there in given.items() if there])
         source, matting = args.image_path[0], load(hint=hint)

@@ -259,8 +259,6 @@ def test_no_camera_and_no_place_to_write_get_one_line(
     (["--mode", "webcam", "--image-path", "data/img.jpg"],
      "error: --image-path data/img.jpg does not go with --mode webcam: leave one of them out"),
     (["--image-path", "-", "--skip-existing"], "error: --image-path - goes without --skip-existing"),
-    (["--image-path", "data/img.jpg", "--output", "-", "--output-dir", "result"],
-     "error: --output - goes without --output-dir"),
     (["--image-path", "data/img.jpg", "--output", "-", "--skip-existing"],
      "error: --output - goes without --skip-existing"),
     (["--camera", "0", "--skip-existing"], "error: --skip-existing goes with files, not with a webcam"),

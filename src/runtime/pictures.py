@@ -26,8 +26,6 @@ from src.runtime.pool import side_by_side
 from src.script import one_line
 from src.urls import place
 
-OUTPUT_DIR = Path("result")
-
 
 class Job(NamedTuple):
     """A picture and where its results go: their paths are made when they are asked for, since a run may have millions."""
@@ -55,7 +53,7 @@ class Planned(Protocol):
 def add_output_options(parser: argparse.ArgumentParser, *, of_video: str = "") -> None:
     """Add the options that say what is written of a picture, and where: `--output-dir`, `--save`, `--background`, ...;
     `of_video` adds to the help of `--save` what it is there."""
-    parser.add_argument("--output-dir", type=Path, default=OUTPUT_DIR,
+    parser.add_argument("--output-dir", type=Path, default=Path("result"),
                         help="where results go (default: %(default)s)")
     parser.add_argument("--save", nargs="+", choices=KINDS, default=list(STILL_KINDS),
                         help="what to write: the matte, RGBA, picture over --background, all of them side by side "
