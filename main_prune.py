@@ -120,9 +120,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--resume goes on with what is there, --overwrite replaces it: give one of them")
     if args.steps and not args.weight_replace:
         parser.error("--no-weight-replace begins with new weights, --steps retrains those that are kept: give one of them")
-    for name in ("resume", *STEP_OPTIONS) if not args.steps else ():
-        if getattr(args, name) != parser.get_default(name):
-            parser.error(f"--{name.replace('_', '-')} goes with --steps")
+    if not args.steps:
+        parser.check_unused(args, ("resume", *STEP_OPTIONS), "--steps")
     if args.data_dir is not None and not args.steps and args.criterion != "taylor":
         parser.error(f"--data-dir {args.data_dir} goes with --steps and --criterion taylor")
     return args

@@ -93,9 +93,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.ref_size is not None and args.ref_size not in JUDGED_SIZES:
         parser.error(wrong_ref_size(args.ref_size, JUDGED_SIZES))
     for table, names in ONLY.items():
-        for name in names if table != args.table else ():
-            if getattr(args, name) != parser.get_default(name):
-                parser.error(f"--{name.replace('_', '-')} goes with --table {table}")
+        if table != args.table:
+            parser.check_unused(args, names, f"--table {table}")
     if args.ray_cores is not None and args.ray is None:
         parser.error("--ray-cores goes with --ray")
     if min(args.seeds) < 0:

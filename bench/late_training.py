@@ -407,8 +407,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.part == "keep" and len(args.input_size) != 1:
         parser.error("keep takes one input-size: keep other sizes in other folders")
     for name, parts in GOES.items():
-        if args.part not in parts and getattr(args, name) != parser.get_default(name):
-            parser.error(f"--{name.replace('_', '-')} goes with {' and '.join(parts)}")
+        if args.part not in parts:
+            parser.check_unused(args, [name], " and ".join(parts))
     return args
 
 
@@ -432,8 +432,7 @@ def main(argv: list[str] | None = None) -> int:
     made = origin([args.ckpt_path], {"part": args.part, "steps": args.steps, "data_dir": args.data_dir,
                                      "kept": [str(folder) for folder in args.kept or ()], **dataclasses.asdict(recipe)})
     made = json.loads(json.dumps(made))
-    check_result(args.output_path, made, inputs=[args.ckpt_path], overwrite=args.overwrite,
-                 option="--output-path")
+    check_result(args.output_path, made, inputs=[args.ckpt_path], overwrite=args.overwrite, option="--output-path")
     model = load_model(args.ckpt_path).to(memory_format=torch.channels_last)
     info = find_prune_info(args.ckpt_path, None) or to_prune_info(model.config)
     state, run = args.output_path.with_name(f"{args.output_path.stem}_resume.pt"), json.dumps(made, sort_keys=True)

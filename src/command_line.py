@@ -61,6 +61,12 @@ class Parser(argparse.ArgumentParser):
         # A shell leaves ~/x alone in quotes, as of a pattern, and after --flag=.
         return super()._get_value(action, os.path.expanduser(arg_string))
 
+    def check_unused(self, args: argparse.Namespace, names: Sequence[str], where: str) -> None:
+        """End the script for an option of `names`, which count `where` alone, that is not what it is by default."""
+        for name in names:
+            if getattr(args, name) != self.get_default(name):
+                self.error(f"--{name.replace('_', '-')} goes with {where}")
+
     def error(self, message: str) -> None:
         """End the script with status 2 and one line that is never long."""
         said = re.sub(r"\S{100,}", lambda found: shown(found[0]), message)

@@ -19,7 +19,9 @@ from src.records import read_json
 
 BESIDE = (".json", ".md", ".png")
 ORIGIN = {"sources": [{"path": str, "sha256": (None, str)}], "settings": dict}
-RUN_FILE = re.compile(r"_(?:(?:best|epoch\d+)\.(?:ckpt|json)|log\.jsonl|curves\.png|resume\.pt|tensorboard)")
+# What a training writes, after its stem: its checkpoints, and all of its files.
+RUN_CHECKPOINT = re.compile(r"_(?:best|epoch\d+)\.(?:ckpt|json)")
+RUN_FILE = re.compile(rf"{RUN_CHECKPOINT.pattern}|_(?:log\.jsonl|curves\.png|resume\.pt|tensorboard)")
 # A checkpoint of pruning in steps, or of the short training after a step.
 STEP_FILE = re.compile(r"_step\d+(?:_training_(?:best|epoch\d+))?\.ckpt")
 

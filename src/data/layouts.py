@@ -143,10 +143,7 @@ def check_pair(pair: Pair, *, trained_on: bool) -> None:
         raise ValueError(f"{pair.alpha} is {width}x{height}, but {pair.image} is {wide}x{high}")
     check_levels(pair.alpha, alpha)
     if not trained_on:
-        try:
-            checked_size(*alpha.shape)  # what is judged is seen whole
-        except ValueError as error:
-            raise ValueError(f"{pair.image}: {error}") from None
+        checked_size(*alpha.shape, path=pair.image)  # what is judged is seen whole
     else:
         check_somebody(pair, alpha)
         if alpha.min() == alpha.max():

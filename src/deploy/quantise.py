@@ -65,10 +65,7 @@ def calibration_pictures(calib_dir: Path | None = None, *, ref_size: int = REF_S
 
 def _read(path: Path, ref_size: int) -> np.ndarray:
     picture = read_image(path)
-    try:
-        checked_size(*picture.shape[:2], ref_size)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    checked_size(*picture.shape[:2], ref_size, path)
     return picture
 
 

@@ -2,6 +2,8 @@
 inference."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -80,11 +82,13 @@ def normalise(picture: np.ndarray) -> np.ndarray:
     return planes
 
 
-def checked_size(height: int, width: int, ref_size: int = REF_SIZE) -> tuple[int, int]:
-    """Return `network_size`. Raises `ValueError` for a picture so long and thin that it is over `MAX_NETWORK_PIXELS`."""
+def checked_size(height: int, width: int, ref_size: int = REF_SIZE, path: Path | None = None) -> tuple[int, int]:
+    """Return `network_size`. Raises `ValueError`, naming `path` if there is one, for a picture so long and thin that it is
+    over `MAX_NETWORK_PIXELS`."""
     high, wide = network_size(height, width, ref_size)
     if high * wide > MAX_NETWORK_PIXELS:
-        raise ValueError(f"a picture of {width}x{height} becomes {wide}x{high} for the network, allowed are "
+        named = f"{path}: " if path else ""
+        raise ValueError(f"{named}a picture of {width}x{height} becomes {wide}x{high} for the network, allowed are "
                          f"{MAX_NETWORK_PIXELS} pixels: crop it")
     return high, wide
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from src.data.shards import ShardDataset
 from src.data.sources import Shards, Source, Sources, as_sources, mark_of, pairs_by_set, with_split
 from src.media.preprocess import REF_SIZE
 from src.models.modnet import MODNet
-from src.results import files_like, source_of
+from src.results import RUN_CHECKPOINT, files_like, source_of
 from src.script import NetworkError
 from src.training.distributed import check_alike, rank
 from src.training.loading import load_training, make_batches, make_dataset
@@ -34,8 +33,6 @@ from src.training.validate import validate
 
 # What the best checkpoint is chosen by; the second where only semantics are trained.
 SCORES = ("val_mse", "val_semantic")
-# The checkpoints of a run, after its stem.
-CHECKPOINT = re.compile(r"_(?:best|epoch\d+)\.(?:ckpt|json)")
 
 
 def train(model: MODNet, info: dict, data_dir: Sources | Shards, recipe: Recipe, *, stem: Path, workers: int = 0,
@@ -109,7 +106,7 @@ def remove_older(stem: Path, row: dict, *, saved: bool) -> None:
     """Remove the checkpoints of a run that was there before and is replaced: all but those that the first epoch wrote, whose
     `row` says whether it was judged, and `saved` whether it has one of its own."""
     written = ["_best"] * any(score in row for score in SCORES) + ["_epoch0"] * saved
-    for path in files_like(stem, CHECKPOINT):
+    for path in files_like(stem, RUN_CHECKPOINT):
         if path.stem.removeprefix(stem.name) not in written:
             path.unlink()
 

@@ -104,7 +104,7 @@ class Recipe:
 
     def _check_sources(self) -> None:
         for name, source in NEEDS.items():
-            if not getattr(self, source) and getattr(self, name) != Recipe.__dataclass_fields__[name].default:
+            if not getattr(self, source) and getattr(self, name) != getattr(Recipe, name):
                 raise ValueError(f"{name.replace('_', '-')} is {getattr(self, name)}, which says nothing without "
                                  f"{source.replace('_', '-')}")
         if self.background_dir is None and not self.staging.is_plain:
